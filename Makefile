@@ -1,0 +1,44 @@
+# One vocabulary for people and for the continuous integration. Needs Python 3.11 with venv and pip, nothing else.
+PYTHON ?= python3.11
+BIN := .venv/bin
+EXPERIMENT := tweet-sentiment
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check serve ui bench evidence lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+.venv/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version.split()[0]}; use make PYTHON=/path/to/python3.11"'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+run: .venv/.installed  ## prepare the sample, train every family, compare, register, promote
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager local --experiment-name $(EXPERIMENT)
+
+test: .venv/.installed  ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: .venv/.installed  ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+serve: .venv/.installed  ## MLflow's endpoint for the champion, on port 5001
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow models serve -m models:/tweet-sentiment@champion --env-manager local -p 5001
+
+ui: .venv/.installed  ## MLflow's page of runs and models, on port 5000
+	$(BIN)/mlflow ui --port 5000
+
+bench: .venv/.installed  ## speed as ratios measured in one run
+	$(BIN)/python tests/bench.py
+
+evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
+	$(BIN)/python -m steps.evidence
+
+lock: .venv/.installed  ## requirements.txt anew from conda.yaml
+	$(BIN)/python -c 'import yaml; print("\n".join(yaml.safe_load(open("conda.yaml"))["dependencies"][-1]["pip"]))' \
+	| uvx uv pip compile - --universal --python-version 3.11 --quiet --no-header --no-annotate -o requirements.txt
+
+clean:  ## remove what runs and tools left, not the data
+	rm -rf .pytest_cache .mypy_cache .ruff_cache mlflow.db mlruns

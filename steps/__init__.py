@@ -1,0 +1,1 @@
+"""Each file directly in here is one entry point; what they share is in `steps.sentiment`."""

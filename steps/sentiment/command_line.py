@@ -1,0 +1,154 @@
+"""Flags and errors as a person meets them: one clear line, exit code 2, nothing written."""
+
+import argparse
+import logging
+import math
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+
+class InputError(Exception):
+    """What a person gave cannot be used. The message names what was given and what is allowed."""
+
+
+class RefusedError(Exception):
+    """The request was understood and turned down, with the reasons as message (exit code 1)."""
+
+
+class Values(argparse.Namespace):
+    """Parsed flags as attributes; `texts` keeps them as typed, defaults included."""
+
+    texts: dict[str, str]
+
+
+class Flags(argparse.ArgumentParser):
+    """The flags of an entry point. A wrong one is reported in one line, with exit code 2."""
+
+    def __init__(self, name: str, doc: str | None) -> None:
+        """Take the entry point's name, `train_baseline` for example, and its module docstring as help."""
+        super().__init__(
+            prog=name, description=doc, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self._parsers: dict[str, Callable[[str], Any]] = {}
+
+    def flag(self, name: str, default: str, help: str, parse: Callable[[str], Any] = str) -> None:
+        """Add a flag: `parse` reads its text and raises ValueError with what is allowed."""
+        shown = "" if default == "" else " (default: %(default)s)"
+        self.add_argument(f"--{name}", default=default, help=help.replace("%", "%%") + shown, metavar="VALUE")
+        self._parsers[name] = parse
+
+    def read(self, argv: Sequence[str] | None = None) -> Values:
+        """Parse the command line, or `argv`."""
+        texts = vars(self.parse_args(argv))
+        values = Values(texts=texts)
+        for name, parse in self._parsers.items():
+            try:
+                setattr(values, name, parse(texts[name]))
+            except ValueError as error:
+                self.error(f"--{name}: got {texts[name]!r}; allowed: {error}")
+        return values
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line on standard error and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def integer(minimum: int = 0) -> Callable[[str], int]:
+    """Return a flag type: a whole number of at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise ValueError(f"a whole number of at least {minimum}")
+        return value
+
+    return parse
+
+
+def optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a flag type that takes an empty text, MLproject's way of leaving a flag out, as None."""
+    return lambda text: parse(text) if text else None
+
+
+def count_or_share(text: str) -> float:
+    """Read a number of rows (a whole number from 1) or a share of the rows (between 0 and 1)."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 < value < 1 or (value >= 1 and value.is_integer())):
+        raise ValueError("a number of rows (1 or more), or a share of them between 0 and 1")
+    return value
+
+
+def positive_numbers(text: str) -> list[float]:
+    """Read one or more numbers above 0, separated by commas."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < value < math.inf for value in values):
+        raise ValueError("one or more numbers above 0, separated by commas")
+    return values
+
+
+def column_equals(text: str) -> tuple[str, str]:
+    """Read `column=value`."""
+    column, equals, value = text.partition("=")
+    if not (column and equals and value):
+        raise ValueError("column=value, for example sample=random")
+    return column, value
+
+
+def names(allowed: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return a flag type: one or more of the `allowed` names, separated by commas."""
+
+    def parse(text: str) -> list[str]:
+        given = [part.strip() for part in text.split(",") if part.strip()]
+        unknown = sorted(set(given) - set(allowed))
+        if unknown or not given:
+            raise ValueError(f"{', '.join(allowed)} (several separated by commas)")
+        return given
+
+    return parse
+
+
+def words(text: str) -> list[str]:
+    """Read words separated by commas; an empty text is no word."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    # As an exception, SIGTERM unwinds `with` blocks: the run is closed and half-written files go.
+    raise SystemExit(128 + signum)
+
+
+def run(main: Callable[[list[str] | None], None], name: str) -> None:
+    """Call an entry point's `main` as a program: expected errors are one line, not a stack trace."""
+    signal.signal(signal.SIGTERM, _terminate)
+    # MLflow tells of its tables, its monitor and, at each call, that stages are deprecated (ours on purpose).
+    for talkative in ("mlflow", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="mlflow")
+    try:
+        main(None)
+    except InputError as error:
+        sys.exit(_fail(f"{name}: error: {error}", 2))
+    except RefusedError as refusal:
+        sys.exit(_fail(f"{name}: refused: {refusal}", 1))
+    except OSError as error:
+        sys.exit(_fail(f"{name}: error: {error}", 1))
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

@@ -1,0 +1,107 @@
+"""Evidence of finished runs as files in the repository, and the results page that is made from them alone."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+from tabulate import tabulate
+
+from steps.sentiment import plots
+
+HEADER = """# Results
+
+Made by `make evidence` from `docs/results/evidence/`, which holds the flags, metrics and the scores of each test row of
+the runs named here; a test makes this page again and compares. Intervals are 95 % (bootstrap).
+"""
+
+
+def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) -> None:
+    """Write one model's evidence beside, then rename: a folder is whole or not there."""
+    beside = folder.with_name(f".{uuid4().hex}")
+    beside.mkdir(parents=True)
+    try:
+        (beside / "run.json").write_text(json.dumps(run, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        for name, frame in frames.items():
+            small = frame.astype({column: "float32" for column in frame if frame[column].dtype == "float64"})
+            small.to_parquet(beside / name, index=False, compression="zstd")
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def read(evidence: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Return run and test scores of each model, grouped by dataset, the best on validation first."""
+    found = [
+        (json.loads(path.read_text(encoding="utf-8")), pd.read_parquet(path.with_name("scores.parquet")))
+        for path in sorted(evidence.glob("*/*/run.json"))
+    ]
+    return sorted(found, key=lambda one: (one[0]["dataset_digest"], -one[0]["test_metrics"]["validation_roc_auc"]))
+
+
+def page(evidence: Path, figures: Path) -> str:
+    """Return the results page in Markdown and write its figures into the folder `figures`."""
+    sections = [HEADER]
+    found = read(evidence)
+    for digest in dict.fromkeys(run["dataset_digest"] for run, _ in found):
+        models = [(run, scores) for run, scores in found if run["dataset_digest"] == digest]
+        first, rows = models[0]
+        labels = rows["label"].to_numpy()
+        for name, figure in plots.curves(
+            labels, {run["name"]: scores["score"] for run, scores in models}, "test"
+        ).items():
+            figures.mkdir(parents=True, exist_ok=True)
+            figure.savefig(figures / f"{digest}-{name}.png", dpi=90)
+        sections += [
+            f"## {first['dataset_source']}, dataset `{digest}`\n",
+            f"{first['test_rows']:,} test rows; {first['human_test_rows']} human-labelled rows, which choose nothing.\n",
+            _table(models) + "\n",
+            _slices(models) + "\n",
+            "".join(
+                f"![{name}](results/figures/{digest}-{name}.png)\n"
+                for name in ("roc", "precision_recall", "calibration")
+            ),
+        ]
+    return "\n".join(sections)
+
+
+def figure(metrics: dict[str, float], name: str) -> str:
+    """Return a metric with its interval, as the page shows it; empty where it was not measured."""
+    if name not in metrics:
+        return ""
+    return f"{metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
+
+
+def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
+    rows = []
+    for run, _ in models:
+        test, training = run["test_metrics"], run["training_metrics"]
+        rows.append(
+            {
+                "model": run["name"],
+                "training tweets": f"{training['train_rows']:,.0f}",
+                "accuracy": figure(test, "test_accuracy"),
+                "F1": figure(test, "test_f1"),
+                "ROC AUC": figure(test, "test_roc_auc"),
+                "ECE": f"{test['test_ece']:.4f}",
+                "human-labelled accuracy": figure(test, "human_test_accuracy"),
+                "training, s": f"{training['train_seconds']:.0f}",
+                "ms per tweet (batch / one)": f"{test['predict_ms_per_tweet']:.3f} / {test['predict_ms_single']:.2f}",
+                "MB": f"{training['model_size_mb']:.1f}",
+                "run, commit": f"`{run['run_id'][:8]}`, `{run['commit'][:8]}`",
+            }
+        )
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
+    names = [name for name in models[0][1].columns if name not in ("label", "score")]
+    rows = [
+        {"slice": name, "rows": f"{int(models[0][1][name].sum()):,}"}
+        | {run["name"]: f"{run['test_metrics'].get(f'test_accuracy_{name}', float('nan')):.4f}" for run, _ in models}
+        for name in names
+    ]
+    return "Accuracy by slice:\n\n" + tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)

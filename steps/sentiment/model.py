@@ -1,0 +1,188 @@
+"""The one file that ships inside every registered model (MLflow models-from-code).
+
+It holds the cleaning, the scoring and the answer of every model family, and imports nothing of ours: a registered
+version keeps answering with the code that it was trained with, whatever the working tree has become since
+(docs/architecture.md tells what `code_paths` would do instead). Frameworks are imported by the loader that needs them.
+
+A model is a folder with `model.json` and the files of its loader:
+
+    {"family": "baseline", "loader": "tfidf", "calibration": {"slope": 1.0, "intercept": 0.0},
+     "unsure": [0.4, 0.6], "tfidf": {...}}
+"""
+
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from pydantic import BaseModel
+
+LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+MENTION = re.compile(r"(?<![\w@])@\w+")
+_REPEAT = re.compile(r"(.)\1{3,}", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\ufeff]+")
+
+#: A token of a cleaned text: a mask, an emoticon, a hashtag, a word with its apostrophes, a run of ! and ?,
+#: an ellipsis, or any one other sign, emoji included. Negation and tone live in these: none is thrown away.
+TOKEN = (
+    r"<user>|<link>"
+    r"|[<>]?[:;=8x][-'^o]?(?:[)(\]\[dp/\\|*3]+(?!\w))|\^[_.]*\^|<3+"
+    r"|#\w+|\w+(?:'\w+)*|[!?]+|\.{2,}|[^\w\s.,]"
+)
+#: Rows scored at once: bounds the memory of a batch of any size.
+CHUNK = 4096
+#: Words that an explanation tries to leave out: a tweet has fewer, and a 10,000-character text must not cost 2,000 scores.
+EXPLAINED_WORDS = 64
+
+
+class Word(BaseModel):
+    """A word of the text, in its order, and what P(positive) loses without it (-1 to 1)."""
+
+    word: str
+    weight: float
+
+
+class Answer(BaseModel):
+    """What a model says of one text (docs/architecture.md, "Model contract")."""
+
+    label: Literal["negative", "positive"]
+    score: float
+    unsure: bool
+    truncated: bool
+    words: list[Word] | None = None
+
+
+def clean(text: str) -> str:
+    """Fold a raw tweet into the form that bag-of-words families read.
+
+    Entities are undone, letters lowered, links and mentions masked, letters repeated over three times cut to three,
+    control characters and spaces folded. Words, negation, emoticons, emoji, hashtags and punctuation stay.
+
+    Args:
+        text: any Unicode text, also empty or with lone surrogates.
+
+    Returns:
+        The cleaned text; equal for texts that differ in case, spacing, links or mentions alone.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        text = text.replace("’", "'")
+    while "&" in text and (undone := html.unescape(text)) != text:
+        text = undone
+    text = _CONTROL.sub(" ", text)
+    text = LINK.sub(" <link> ", text)
+    if "@" in text:
+        text = MENTION.sub(" <user> ", text)
+    return " ".join(_REPEAT.sub(r"\1\1\1", text.lower()).split())
+
+
+#: A scorer maps n texts to n logits of P(positive) and n flags "the text was longer than I read".
+Scorer = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
+
+
+class TfidfScorer:
+    """TF-IDF of word n-grams times the weights of a linear model.
+
+    Files: `vocabulary.json` (the n-grams, in column order) and `weights.npz` (`idf` and `coefficients` of shape
+    (n_ngrams,), `intercept` of shape (1,)). `settings` are keyword arguments of scikit-learn's TfidfVectorizer.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        ngrams = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        weights = np.load(folder / "weights.npz", allow_pickle=False)
+        self._vectorizer = tfidf_vectorizer(vocabulary=dict(zip(ngrams, range(len(ngrams)), strict=True)), **settings)
+        self._vectorizer.idf_ = weights["idf"]
+        self._coefficients = weights["coefficients"]
+        self._intercept = float(weights["intercept"][0])
+
+    def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Score `texts`; no text is too long for a bag of words."""
+        rows = self._vectorizer.transform([clean(text) for text in texts])
+        return rows @ self._coefficients + self._intercept, np.zeros(len(texts), dtype=bool)
+
+
+def tfidf_vectorizer(**settings: Any) -> Any:
+    """Return scikit-learn's TfidfVectorizer over the tokens of a cleaned text."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    settings = {**settings, "ngram_range": tuple(settings.get("ngram_range", (1, 1)))}
+    return TfidfVectorizer(token_pattern=TOKEN, lowercase=False, **settings)
+
+
+#: A new framework is one entry here.
+LOADERS: dict[str, Callable[[Path, dict[str, Any]], Scorer]] = {"tfidf": TfidfScorer}
+
+
+class SentimentModel(PythonModel):
+    """Every family behind one `predict`: texts in, one `Answer` each out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read `model.json` of the model's folder and load what it names."""
+        folder = Path(context.artifacts["model"])
+        self.settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        loader = self.settings["loader"]
+        self._score: Scorer = LOADERS[loader](folder, self.settings.get(loader, {}))
+
+    def logits(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the raw logits and the truncation flags of `texts`, each of shape (n_texts,)."""
+        parts = [self._score(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
+        if not parts:
+            return np.zeros(0), np.zeros(0, dtype=bool)
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated P(positive) of raw `logits`, both of shape (n_texts,)."""
+        calibration = self.settings["calibration"]
+        return sigmoid(calibration["slope"] * logits + calibration["intercept"])
+
+    def predict(
+        self, context: PythonModelContext | None, model_input: list[str], params: dict[str, Any] | None = None
+    ) -> list[Answer]:
+        """Answer each text with a plain dict of the fields of `Answer`.
+
+        Args:
+            context: MLflow's; not used after loading.
+            model_input: n texts, of any length and script.
+            params: `{"explain": true}` adds the words that drove each answer.
+        """
+        logits, truncated = self.logits(model_input)
+        scores = self.scores(logits)
+        low, high = self.settings["unsure"]
+        answers: list[Any] = [
+            {
+                "label": "positive" if score >= 0.5 else "negative",
+                "score": score,
+                "unsure": low <= score <= high,
+                "truncated": cut,
+            }
+            for score, cut in zip(scores.tolist(), truncated.tolist(), strict=True)
+        ]
+        if params and params.get("explain"):
+            for answer, text in zip(answers, model_input, strict=True):
+                answer["words"] = self._explain(text, answer["score"])
+        return answers
+
+    def _explain(self, text: str, score: float) -> list[dict[str, Any]]:
+        # Leave-one-out (Li, Monroe and Jurafsky 2016, "Understanding neural networks through representation erasure").
+        words = text.split()
+        tried = words[:EXPLAINED_WORDS]
+        without = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(tried))]
+        losses = score - self.scores(self.logits(without)[0])
+        return [
+            {"word": word.encode("utf-8", "replace").decode("utf-8"), "weight": loss}
+            for word, loss in zip(tried, losses.tolist(), strict=True)
+        ]
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-logits)) without overflow."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
+
+
+set_model(SentimentModel())

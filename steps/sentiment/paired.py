@@ -1,0 +1,30 @@
+"""Paired tests of two models on the same rows. Pure; importing this loads no ML framework."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """McNemar's exact test: rows that only one of two models has right, and the two-sided p-value."""
+
+    better: int
+    worse: int
+    p_value: float
+
+
+def mcnemar(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> PairedTest:
+    """Test whether two models are right equally often (McNemar 1947; Dietterich 1998).
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        challenger: its scores, P(positive), shape (n,).
+        champion: its scores, P(positive), shape (n,).
+    """
+    truth = np.asarray(labels).astype(bool)
+    ours, theirs = (np.asarray(challenger) >= 0.5) == truth, (np.asarray(champion) >= 0.5) == truth
+    better, worse = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    p_value = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return PairedTest(better, worse, float(p_value))

@@ -1,0 +1,45 @@
+"""The read side of MLflow runs. Writing them is tracking.py's alone; importing this loads no ML framework."""
+
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from steps.sentiment.command_line import InputError
+
+
+def finished(**tags: str) -> list[Run]:
+    """Return the finished runs with these tags, newest first, from all experiments."""
+    conditions = ["attributes.status = 'FINISHED'", *(f"tags.{name} = '{value}'" for name, value in tags.items())]
+    found: list[Run] = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=" and ".join(conditions),
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    return found
+
+
+def get(run_id: str, flag: str) -> Run:
+    """Return the run that a flag names.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    try:
+        return mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise InputError(f"{flag}={run_id}: no such run; allowed: the id of a finished run") from error
+
+
+def artifact(uri: str, flag: str) -> Path:
+    """Fetch the artifact that a flag names and return its local path.
+
+    Raises:
+        InputError: it is not there.
+    """
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"{flag}={uri}: not found ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,31 @@
+"""Kinds of text that a model must also be good at (after Made-With-ML's slices and CheckList's capabilities)."""
+
+import re
+
+import pandas as pd
+
+from steps.sentiment.model import LINK, MENTION
+
+_NEGATION = r"(?i)\b(?:no|not|never|none|nothing|nobody|neither|nor|without|hardly|barely|cannot|\w+n['’]?t)\b"
+_EMOJI = r"[\U0001F000-\U0001FAFF\u2600-\u27BF]|[:;=8][-'^o]?[)(\]\[dDpP/\\|*3]|<3"
+
+#: Name of the slice -> pattern that a text of it contains.
+PATTERNS = {
+    "negation": re.compile(_NEGATION),
+    "emoji": re.compile(_EMOJI),
+    "question": re.compile(r"\?"),
+    "hashtag": re.compile(r"#\w"),
+    "link": LINK,
+    "mention": MENTION,
+    "capitals": re.compile(r"\b[A-Z]{3,}\b"),
+    "elongation": re.compile(r"([A-Za-z])\1{2,}"),
+}
+#: Words up to which a text is short, and from which it is long: the outer fifths of Sentiment140.
+SHORT, LONG = 6, 21
+
+
+def flags(texts: pd.Series) -> pd.DataFrame:
+    """Return one boolean column per slice, of shape (n_texts, n_slices)."""
+    words = texts.str.count(r"\S+")
+    found = {name: [bool(pattern.search(text)) for text in texts] for name, pattern in PATTERNS.items()}
+    return pd.DataFrame({**found, "short": words <= SHORT, "long": words >= LONG}, index=texts.index)

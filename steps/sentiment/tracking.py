@@ -1,0 +1,327 @@
+"""The only writer of MLflow runs: every step opens its run here, and every family logs its model with one function.
+
+A step's run carries the tags `step`, `step_key` (the step, its parameters, the digest of its data and of the code: equal
+keys give equal results, so `main` reuses the run), `dataset_digest` and `code_digest`. Runs are found by these tags in
+whatever experiment they are, since `mlflow run` takes the experiment from its own flag.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.pandas_dataset import PandasDataset
+from mlflow.entities import Run
+
+from steps.sentiment import metrics, plots, profile, runs
+from steps.sentiment.command_line import InputError
+from steps.sentiment.comparison import RESULT, TABLE
+from steps.sentiment.dataset import Dataset, load
+from steps.sentiment.model import sigmoid
+
+EXPERIMENT = "tweet-sentiment"
+MODEL_FILE = Path(__file__).with_name("model.py")
+PROJECT = MODEL_FILE.parents[2]
+#: Largest difference allowed between the score as trained and as served.
+PARITY = 1e-4
+
+
+def code_digest(step: str) -> str:
+    """Return a digest of what a step runs: its own file, the library and the lock of the environment."""
+    files = [PROJECT / "steps" / f"{step}.py", *sorted(MODEL_FILE.parent.glob("*.*")), PROJECT / "requirements.txt"]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+#: Flags that only name data; the digest of the data stands in the key for them.
+DATA_FLAGS = {"data", "human_test", "dataset", "candidates"}
+
+
+def step_key(step: str, flags: Mapping[str, str], data: str) -> str:
+    """Return the key under which a finished step with equal inputs is reused.
+
+    Args:
+        step: name of the entry point.
+        flags: its flags as typed, defaults included.
+        data: digest of the data that it reads.
+    """
+    counted = {name: text for name, text in flags.items() if name not in DATA_FLAGS}
+    content = json.dumps([step, counted, data, code_digest(step)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def find_dataset(uri: str) -> Dataset:
+    """Open the dataset that a `dataset` flag names; an empty one means the newest prepared.
+
+    Raises:
+        InputError: there is none, or the URI names no prepared dataset.
+    """
+    if not uri:
+        prepared = runs.finished(step="prepare")
+        if not prepared:
+            raise InputError("dataset=: nothing has been prepared yet; run the entry point prepare first")
+        uri = f"runs:/{prepared[0].info.run_id}/dataset"
+    return load(runs.artifact(uri, "dataset") if ":/" in uri else Path(uri), uri)
+
+
+@contextmanager
+def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> Iterator[Run]:
+    """Open the run of a step: the one that `mlflow run` made, or a new one in the project's experiment.
+
+    An exception leaves the run FAILED, never RUNNING.
+
+    Args:
+        name: the entry point.
+        flags: its flags as typed; those that `mlflow run` has logged already are left as they are.
+        data: digest of the data that it reads.
+        run_name: shown in the MLflow UI; default the entry point.
+    """
+    if "MLFLOW_RUN_ID" not in os.environ:
+        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+    with mlflow.start_run(run_name=run_name or name, log_system_metrics=True) as run:
+        known = mlflow.get_run(run.info.run_id).data.params
+        mlflow.log_params({flag: text for flag, text in flags.items() if flag not in known})
+        mlflow.set_tags(
+            {
+                "step": name,
+                "step_key": step_key(name, flags, data),
+                "code_digest": code_digest(name),
+                "mlflow.runName": run_name or name,
+            }
+        )
+        yield run
+
+
+def log_prepared(folder: Path, counts: Mapping[str, int], digest: str) -> None:
+    """Log a prepared dataset: the folder as artifact `dataset`, the rows that each stage left as metrics."""
+    mlflow.log_artifacts(str(folder), "dataset")
+    mlflow.set_tag("dataset_digest", digest)
+    mlflow.log_metrics({_metric_name(name): float(count) for name, count in counts.items()})
+
+
+def _metric_name(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text.replace(": ", ":"))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a family hands over: the files that `model.py` loads, and what the framework itself answers.
+
+    Attributes:
+        family: name of the family, `baseline` for example.
+        loader: the key of `model.LOADERS`.
+        folder: files of the loader.
+        settings: JSON for the loader, in `model.json` under its name.
+        requirements: pip requirements of the loader, pinned.
+        validation_logits: logits of the validation texts from the training framework, shape (n_validation,).
+        history: metrics of each epoch, if there were epochs.
+        seconds: time of the training, in seconds.
+        facts: further numbers worth a metric.
+    """
+
+    family: str
+    loader: str
+    folder: Path
+    settings: dict[str, Any]
+    requirements: list[str]
+    validation_logits: np.ndarray
+    seconds: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFrame) -> str:
+    """Calibrate, check and log a trained model in the active run; every family goes through here.
+
+    The model is loaded from its artifact in a fresh process, from a folder without our code, before the run may
+    finish: its scores must agree with the training framework's.
+
+    Args:
+        trained: the model.
+        dataset: what it was trained on.
+        validation: the validation split (`text`, `label`), in the order of `trained.validation_logits`.
+
+    Returns:
+        The URI of the logged model, `models:/m-...`.
+
+    Raises:
+        RuntimeError: the served model does not load, or answers otherwise than the trained one.
+    """
+    labels = validation["label"].to_numpy()
+    slope, intercept = metrics.calibrate(labels, trained.validation_logits)
+    scores = sigmoid(slope * trained.validation_logits + intercept)
+    band = metrics.unsure_band(labels, scores)
+    settings = {
+        "family": trained.family,
+        "loader": trained.loader,
+        "calibration": {"slope": slope, "intercept": intercept},
+        "unsure": band,
+        trained.loader: trained.settings,
+    }
+    (trained.folder / "model.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    unsure = (scores >= band[0]) & (scores <= band[1])
+    described = profile.of_texts(validation["text"]) | profile.of_scores(scores, unsure)
+    (trained.folder / "profile.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+    log_input(dataset, "training")
+    mlflow.set_tags({"family": trained.family, "dataset_digest": dataset.digest})
+    for epoch, values in enumerate(trained.history, 1):
+        mlflow.log_metrics(values, step=epoch)
+    model = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(MODEL_FILE),
+        artifacts={"model": str(trained.folder)},
+        input_example=(["Lost my bag, but the crew made my day"], {"explain": False}),
+        pip_requirements=trained.requirements,
+        metadata={"family": trained.family, "dataset_digest": dataset.digest},
+    )
+    served = _answers_of_fresh_process(model.model_uri, validation["text"])
+    difference = float(np.abs(served.scores - scores).max())
+    if not difference <= PARITY:
+        raise RuntimeError(f"the served model differs from the trained one by {difference:g}; allowed: {PARITY:g}")
+    if model.signature is None or model.signature.params is None:
+        raise RuntimeError("the logged model has no signature with params; is its input example missing?")
+    measured = {f"validation_{name}": value for name, value in metrics.evaluate(labels, scores).items()}
+    log_metrics(
+        measured
+        | trained.facts
+        | {
+            "train_seconds": trained.seconds,
+            "predict_ms_per_tweet": served.milliseconds_per_text,
+            "model_size_mb": sum(path.stat().st_size for path in trained.folder.iterdir()) / 1e6,
+            "parity_max_difference": difference,
+            "unsure_low": band[0],
+            "unsure_high": band[1],
+            "validation_unsure_share": float(unsure.mean()),
+        },
+        model.model_id,
+        dataset,
+    )
+    log_figures(
+        plots.curves(labels, {trained.family: scores}, "validation")
+        | {"confusion": plots.confusion(labels, scores, "validation")}
+    )
+    mlflow.set_tag("model_id", model.model_id)
+    return model.model_uri
+
+
+def log_comparison(
+    dataset: Dataset,
+    result: dict[str, Any],
+    table: str,
+    frames: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Figure],
+) -> None:
+    """Log a comparison in the active run, and each model's metrics in a child run and with the model itself.
+
+    Args:
+        dataset: what was compared on.
+        result: `comparison.json`; its `models` carry `model_id`, `name`, `family` and `metrics`.
+        table: the same for people, in Markdown.
+        frames: rows by file name: `label`, slices, one column of scores per model id. No text.
+        figures: of all models.
+    """
+    log_input(dataset, "test")
+    mlflow.set_tags({"dataset_digest": dataset.digest, "winner": result["winner"]})
+    log_files({RESULT: json.dumps(result, indent=1), TABLE: table + "\n", **frames})
+    log_figures(figures)
+    for entry in result["models"]:
+        with mlflow.start_run(run_name=entry["name"], nested=True):
+            mlflow.set_tags({"family": entry["family"], "compared_model_id": entry["model_id"]})
+            log_input(dataset, "test")
+            log_metrics(entry["metrics"], entry["model_id"], dataset)
+
+
+def log_input(dataset: Dataset, context: str) -> None:
+    """Log the dataset as input of the active run: its name, source and digest; no row is read for it."""
+    mlflow.log_input(_described(dataset), context=context)
+
+
+def _described(dataset: Dataset) -> PandasDataset:
+    # An empty frame: schema and profile of 1.5 million rows would be computed at each call, and the digest is ours.
+    rows = pd.DataFrame({"text": pd.Series(dtype="str"), "label": pd.Series(dtype="int8")})
+    return PandasDataset(rows, CodeDatasetSource({"uri": dataset.uri}), name=dataset.source, digest=dataset.digest)
+
+
+def log_metrics(values: Mapping[str, float], model_id: str | None = None, dataset: Dataset | None = None) -> None:
+    """Log metrics to the active run in one call, and to a logged model beside it."""
+    mlflow.log_metrics(dict(values))
+    if model_id and dataset:
+        mlflow.log_metrics(
+            dict(values),
+            model_id=model_id,
+            dataset=_described(dataset),
+        )
+
+
+def log_figures(figures: Mapping[str, Figure]) -> None:
+    """Log figures as PNG under `figures/`."""
+    for name, figure in figures.items():
+        mlflow.log_figure(figure, f"figures/{name}.png")
+
+
+def log_files(files: Mapping[str, str | pd.DataFrame]) -> None:
+    """Log texts and frames (as parquet) as artifacts at the top of the active run."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder, name)
+            if isinstance(content, str):
+                path.write_text(content, encoding="utf-8")
+            else:
+                content.to_parquet(path, index=False)
+        mlflow.log_artifacts(folder)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a model answers when served: `scores` of shape (n_texts,), and the time of one batch of all texts."""
+
+    scores: np.ndarray
+    milliseconds_per_text: float
+
+
+_FRESH = """
+import json, sys, time
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+texts = json.load(sys.stdin)
+model.predict(texts[:1])
+start = time.perf_counter()
+answers = model.predict(texts)
+seconds = time.perf_counter() - start
+explained = model.predict(texts[:1], params={"explain": True})
+assert explained[0]["words"] is not None
+json.dump({"scores": [answer["score"] for answer in answers], "seconds": seconds}, open(sys.argv[2], "w"))
+"""
+
+
+def _answers_of_fresh_process(model_uri: str, texts: pd.Series) -> Served:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+    environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+    with tempfile.TemporaryDirectory() as folder:
+        model = mlflow.artifacts.download_artifacts(model_uri)
+        result = Path(folder, "answers.json")
+        done = subprocess.run(
+            [sys.executable, "-c", _FRESH, str(Path(model).resolve()), str(result)],
+            input=json.dumps(texts.tolist()),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"the logged model does not answer in a fresh process: {done.stderr.strip()[-800:]}")
+        content = json.loads(result.read_text(encoding="utf-8"))
+    return Served(np.array(content["scores"]), 1000 * content["seconds"] / max(len(texts), 1))

@@ -1,0 +1,165 @@
+"""Family `baseline`: TF-IDF of word 1- to 3-grams and logistic regression.
+
+    mlflow run . -e train_baseline --env-manager local
+    python -m steps.train_baseline --max_rows 100000 --C 4
+
+Fitted on 1.5 million tweets in about two and a half minutes on two cores (4 GiB), on the bundled sample in a second.
+Tokens keep negation, emoticons, emoji and punctuation; C is chosen on validation by ROC AUC. Leaves a finished run with
+the model (no pickle, no scikit-learn object: n-grams as JSON, weights as npz), its metrics and figures.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import FeatureUnion
+from tqdm import tqdm
+
+from steps.sentiment import command_line, tracking
+from steps.sentiment.command_line import Flags, InputError, Values, integer, optional, positive_numbers
+from steps.sentiment.model import TOKEN, clean
+
+#: The smallest honest settings: the contract test and the continuous integration train with them.
+SMOKE_PARAMETERS = {"C": "1", "max_rows": "600"}
+REQUIREMENTS = [
+    "mlflow-skinny==3.17.2",
+    "numpy==2.4.6",
+    "pandas==2.3.3",
+    "scikit-learn==1.9.1",
+    "uvloop==0.23.0",
+    "httptools==0.9.0",
+]
+MAX_NGRAM = 3
+
+
+def flags() -> Flags:
+    """Return the flags of this step."""
+    flags = Flags("train_baseline", __doc__)
+    flags.flag("dataset", "", "runs:/<id>/dataset or a folder; default: the newest prepared")
+    flags.flag("C", "2,4", "inverse regularisation; of several, validation chooses", positive_numbers)
+    flags.flag("min_df", "2", "tweets that an n-gram must occur in", integer(1))
+    flags.flag("max_features", "1500000", "n-grams kept, the most frequent ones", integer(1))
+    flags.flag("max_rows", "", "training rows; default: all", optional(integer(1)))
+    flags.flag("seed", "0", "order in which the solver visits the rows", integer())
+    return flags
+
+
+def count_ngrams(texts: list[str], min_df: int, max_features: int) -> tuple[sparse.csr_matrix, list[str]]:
+    """Count the n-grams of cleaned texts; words and pairs on one core, triples on the other.
+
+    Returns:
+        Counts of shape (n_texts, n_ngrams) and the n-grams.
+
+    Raises:
+        InputError: no n-gram occurs in `min_df` texts.
+    """
+
+    def counter(low: int, high: int) -> CountVectorizer:
+        return CountVectorizer(
+            token_pattern=TOKEN, lowercase=False, ngram_range=(low, high), min_df=min_df, dtype=np.float32
+        )
+
+    union = FeatureUnion(
+        [("short", counter(1, 2)), ("long", counter(3, MAX_NGRAM))], n_jobs=2 if len(texts) > 50_000 else 1
+    )
+    try:
+        counts = union.fit_transform(texts).tocsr()
+    except ValueError as error:
+        raise InputError(
+            f"min_df={min_df}: too few n-grams occur in so many of the {len(texts)} texts; allowed: a smaller one"
+        ) from error
+    ngrams = [ngram for _, vectorizer in union.transformer_list for ngram in vectorizer.get_feature_names_out()]
+    if len(ngrams) > max_features:
+        frequency = np.asarray(counts.sum(axis=0)).ravel()
+        kept = np.sort(np.argpartition(-frequency, max_features)[:max_features])
+        counts, ngrams = counts[:, kept], [ngrams[column] for column in kept]
+    return counts, ngrams
+
+
+def choose(
+    candidates: list[float],
+    train: tuple[sparse.csr_matrix, np.ndarray],
+    validation: tuple[sparse.csr_matrix, np.ndarray],
+    seed: int,
+) -> tuple[LogisticRegression, dict[float, float]]:
+    """Fit one classifier per candidate C, two at a time, and return the best on validation with all ROC AUCs."""
+
+    def fitted_with(C: float) -> tuple[float, LogisticRegression]:
+        # The dual solver (Yu, Huang and Lin 2011) converges here in a fifth of the time of L-BFGS.
+        classifier = LogisticRegression(C=C, solver="liblinear", dual=True, tol=0.1, random_state=seed)
+        classifier.fit(*train)
+        return roc_auc_score(validation[1], classifier.decision_function(validation[0])), classifier
+
+    jobs = joblib.Parallel(n_jobs=2, backend="threading", return_as="generator")(
+        joblib.delayed(fitted_with)(C) for C in candidates
+    )
+    fitted = list(tqdm(jobs, total=len(candidates), desc="C", unit="fit", disable=None))
+    aucs = {C: float(auc) for C, (auc, _) in zip(candidates, fitted, strict=True)}
+    return fitted[int(np.argmax(list(aucs.values())))][1], aucs
+
+
+def fit(train: pd.DataFrame, validation: pd.DataFrame, given: Values, folder: Path) -> tracking.Trained:
+    """Fit the baseline and write its files into `folder`."""
+    start = time.perf_counter()
+    texts = [clean(text) for text in tqdm(train["text"], desc="clean", unit="tweet", disable=None)]
+    counts, ngrams = count_ngrams(texts, given.min_df, given.max_features)
+    tfidf = TfidfTransformer(sublinear_tf=True)
+    rows = tfidf.fit(counts).transform(counts, copy=False)
+    rows.sum_duplicates()  # now, since the solvers share the rows and each would do it in place
+    vectorizer = CountVectorizer(
+        token_pattern=TOKEN, lowercase=False, ngram_range=(1, MAX_NGRAM), vocabulary=ngrams, dtype=np.float32
+    )
+    validation_rows = tfidf.transform(vectorizer.transform([clean(text) for text in validation["text"]]))
+    classifier, aucs = choose(
+        given.C, (rows, train["label"].to_numpy()), (validation_rows, validation["label"].to_numpy()), given.seed
+    )
+    seconds = time.perf_counter() - start
+    (folder / "vocabulary.json").write_text(json.dumps(ngrams, ensure_ascii=False), encoding="utf-8")
+    np.savez_compressed(
+        folder / "weights.npz",
+        idf=tfidf.idf_.astype(np.float32),
+        coefficients=classifier.coef_[0].astype(np.float32),
+        intercept=classifier.intercept_,
+    )
+    settings: dict[str, Any] = {"ngram_range": [1, MAX_NGRAM], "sublinear_tf": True}
+    return tracking.Trained(
+        family="baseline",
+        loader="tfidf",
+        folder=folder,
+        settings=settings,
+        requirements=REQUIREMENTS,
+        validation_logits=classifier.decision_function(validation_rows),
+        seconds=seconds,
+        facts={
+            "chosen_C": classifier.C,
+            "ngrams": len(ngrams),
+            "train_rows": len(train),
+            **{f"validation_roc_auc_C_{C:g}": auc for C, auc in aucs.items()},
+        },
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, check and log the baseline."""
+    given = flags().read(argv)
+    dataset = tracking.find_dataset(given.dataset)
+    with tracking.step("train_baseline", given.texts, dataset.digest), tempfile.TemporaryDirectory() as folder:
+        validation = dataset.split("validation")
+        trained = fit(dataset.split("train", given.max_rows), validation, given, Path(folder))
+        uri = tracking.log_training_run(trained, dataset, validation)
+    print(
+        f"train_baseline: {uri}, C={trained.facts['chosen_C']:g}, {trained.seconds:.1f} s on {trained.facts['train_rows']:,} tweets"
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(main, "train_baseline")
