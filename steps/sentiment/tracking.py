@@ -250,7 +250,7 @@ def log_input(dataset: Dataset, context: str) -> None:
 
 def _described(dataset: Dataset) -> PandasDataset:
     # An empty frame: schema and profile of 1.5 million rows would be computed at each call, and the digest is ours.
-    rows = pd.DataFrame({"text": pd.Series(dtype="str"), "label": pd.Series(dtype="int8")})
+    rows = pd.DataFrame({"text": pd.Series(dtype="str"), "label": pd.Series(dtype="float")})
     return PandasDataset(rows, CodeDatasetSource({"uri": dataset.uri}), name=dataset.source, digest=dataset.digest)
 
 

@@ -1,0 +1,82 @@
+"""What the tests share: a copy of the project to run in, a tracking store of one's own, and the real thread run once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return an environment in which MLflow's default store is the one in `folder`."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), ours["PATH"]])
+    return {**ours, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"}
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project's files as git would clone them, without stores and environments."""
+    folder = tmp_path_factory.mktemp("clone") / "tweet-sentiment"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_in(clone: Path) -> Run:
+    """Run a command in the copy, as a person would in a shell, and return what it printed."""
+
+    def run(*command: str, check: bool = True, cwd: Path = clone, **variables: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment(cwd) | variables, capture_output=True, text=True, check=False, timeout=600
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def thread(run_in: Run) -> subprocess.CompletedProcess[str]:
+    """The whole project run once in the copy, with the command that a person types."""
+    return run_in("mlflow", "run", ".", "--env-manager", "local", "--experiment-name", "tweet-sentiment")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh folder as working directory, with the bundled sample, and MLflow's default store in it."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    shutil.copytree(ROOT / "data/sample", tmp_path / "data/sample")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_registry_uri(None)
+    yield tmp_path
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(None)
+
+
+def statuses() -> list[str]:
+    """Return the status of every run in the store."""
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    return [run.info.status for run in runs]
