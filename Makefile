@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 EXPERIMENT := tweet-sentiment
+DATA ?= sample
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check serve ui bench evidence lock clean
@@ -31,14 +32,14 @@ ui: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 	$(BIN)/mlflow ui --port 5000
 
 bench: .venv/.installed  ## speed as ratios measured in one run
-	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench.py --data "$(DATA)" --flags "$(FLAGS)"
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence
 
-lock: .venv/.installed  ## requirements.txt anew from conda.yaml
+lock: .venv/.installed  ## requirements.txt anew from conda.yaml (needs uv)
 	$(BIN)/python -c 'import yaml; print("\n".join(yaml.safe_load(open("conda.yaml"))["dependencies"][-1]["pip"]))' \
-	| uvx uv pip compile - --universal --python-version 3.11 --quiet --no-header --no-annotate -o requirements.txt
+	| uv pip compile - --upgrade --python-platform linux --python-version 3.11 --quiet --no-header --no-annotate -o requirements.txt
 
 clean:  ## remove what runs and tools left, not the data
 	rm -rf .pytest_cache .mypy_cache .ruff_cache mlflow.db mlruns

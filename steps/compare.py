@@ -22,9 +22,9 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from steps.sentiment import command_line, comparison, metrics, plots, runs, slices, tracking
-from steps.sentiment.command_line import Flags, integer, words
+from steps.sentiment.command_line import Flags, InputError, integer, words
 from steps.sentiment.comparison import Entrant
-from steps.sentiment.dataset import Dataset
+from steps.sentiment.dataset import Dataset, fold
 from steps.sentiment.paired import mcnemar
 
 #: Texts asked one at a time for the latency of a single request.
@@ -85,10 +85,29 @@ def latency(model: Any, texts: list[str]) -> dict[str, float]:
     }
 
 
+def refuse_rows_it_was_trained_on(entrant: Entrant, dataset: Dataset, test: Rows) -> None:
+    """Check that a model trained on another dataset has seen none of these test rows.
+
+    Raises:
+        InputError: it has, or what it was trained on is not to be had any more.
+    """
+    tags = runs.get(entrant.run_id, "candidates").data.tags
+    if tags["dataset_digest"] == dataset.digest:
+        return
+    trained_on = tracking.find_dataset(tags["dataset_uri"])
+    known = {fold(text) for text in trained_on.split("train")["text"]}
+    seen = sum(fold(text) in known for text in test.frame["text"])
+    if seen:
+        raise InputError(
+            f"{entrant.name} was trained on {seen} of the {len(test.frame)} test rows of dataset {dataset.digest}; allowed: "
+            f"a dataset that keeps them apart, for example one prepared with the same seed and holdout as {trained_on.digest}"
+        )
+
+
 def validation_auc(entrant: Entrant, dataset: Dataset, model: Any) -> float:
     """Return the ROC AUC on this dataset's validation split; measured anew for a model trained on another dataset."""
     trained = runs.get(entrant.run_id, "candidates")
-    if trained.data.tags.get("dataset_digest") == dataset.digest:
+    if trained.data.tags["dataset_digest"] == dataset.digest:
         return trained.data.metrics["validation_roc_auc"]
     validation = dataset.split("validation")
     return float(roc_auc_score(validation["label"], scores_of(model, validation["text"].tolist())))
@@ -150,6 +169,7 @@ def human_metrics(human: Rows, scores: np.ndarray, seed: int) -> dict[str, float
 
 def examine(entrant: Entrant, dataset: Dataset, test: Rows, human: Rows | None, seed: int) -> dict[str, float]:
     """Load a model, ask it all test rows and return its metrics."""
+    refuse_rows_it_was_trained_on(entrant, dataset, test)
     model = mlflow.pyfunc.load_model(entrant.uri)
     found = evaluate(test, test.ask(entrant, model), seed) | latency(model, test.frame["text"].tolist())
     found["validation_roc_auc"] = validation_auc(entrant, dataset, model)

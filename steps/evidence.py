@@ -4,7 +4,7 @@
 
 Writes, for each model of the newest comparison on each real dataset, `docs/results/evidence/<digest>/<family>-<run>/`
 with `run.json` (flags, metrics, digests, commit, epochs) and `scores.parquet` (label, score and slices of each test row;
-never text, user or id), and then `docs/results.md` and its figures from all the evidence there is.
+never text, user or id), and then `docs/results.md`, its figures and the README's table from all the evidence there is.
 """
 
 import shutil
@@ -19,6 +19,7 @@ from steps.sentiment.command_line import Flags, InputError
 from steps.sentiment.comparison import Comparison
 
 RESULTS = Path("docs/results")
+README = Path("README.md")
 
 
 def flags() -> Flags:
@@ -93,7 +94,9 @@ def main(argv: list[str] | None = None) -> None:
     shutil.rmtree(figures, ignore_errors=True)
     page = evidence.page(RESULTS / "evidence", figures)
     RESULTS.with_suffix(".md").write_text(page, encoding="utf-8")
-    print(f"evidence: {RESULTS.with_suffix('.md')}")
+    readme = README.read_text(encoding="utf-8")
+    README.write_text(evidence.with_block(readme, "results", evidence.summary(RESULTS / "evidence")), encoding="utf-8")
+    print(f"evidence: {RESULTS.with_suffix('.md')}, {README}")
 
 
 if __name__ == "__main__":

@@ -132,11 +132,11 @@ def decide(thread: Thread, found: comparison.Comparison) -> None:
     winner = found.result["winner"]
     known = next((version for version in registry.versions().values() if version.model_id == winner), None)
     if known and registry.CHAMPION in known.aliases:
-        thread.tell("register", f"version {known.number} holds this model already")
-        thread.tell("promote", f"version {known.number} is the champion already")
+        thread.tell("register", f"nothing to do, the best is registered as version {known.number}")
+        thread.tell("promote", f"nothing to do, version {known.number} is the champion")
         return
     if known and known.tags.get("decided_on") == found.run_id and known.tags["decision"].startswith("refused"):
-        thread.tell("register", f"version {known.number} holds this model already")
+        thread.tell("register", f"nothing to do, the best is registered as version {known.number}")
         thread.tell("promote", f"version {known.number} was {known.tags['decision']}")
         return
     thread.script("register", {"model": winner})

@@ -38,6 +38,7 @@ REQUIREMENTS = [
     "httptools==0.9.0",
 ]
 MAX_NGRAM = 3
+TEXTS_FOR_TWO_CORES = 50_000
 
 
 def flags() -> Flags:
@@ -53,7 +54,7 @@ def flags() -> Flags:
 
 
 def count_ngrams(texts: list[str], min_df: int, max_features: int) -> tuple[sparse.csr_matrix, list[str]]:
-    """Count the n-grams of cleaned texts; words and pairs on one core, triples on the other.
+    """Count the n-grams of cleaned texts; of many texts words and pairs on one core, triples on the other.
 
     Returns:
         Counts of shape (n_texts, n_ngrams) and the n-grams.
@@ -67,9 +68,9 @@ def count_ngrams(texts: list[str], min_df: int, max_features: int) -> tuple[spar
             token_pattern=TOKEN, lowercase=False, ngram_range=(low, high), min_df=min_df, dtype=np.float32
         )
 
-    union = FeatureUnion(
-        [("short", counter(1, 2)), ("long", counter(3, MAX_NGRAM))], n_jobs=2 if len(texts) > 50_000 else 1
-    )
+    # Halves of about equal work; a second process costs a second to start and must be worth it.
+    sizes = [(1, 2), (3, MAX_NGRAM)] if len(texts) > TEXTS_FOR_TWO_CORES else [(1, MAX_NGRAM)]
+    union = FeatureUnion([(f"{low} to {high}", counter(low, high)) for low, high in sizes], n_jobs=len(sizes))
     try:
         counts = union.fit_transform(texts).tocsr()
     except ValueError as error:
@@ -164,9 +165,10 @@ def main(argv: list[str] | None = None) -> None:
     """Train, check and log the baseline."""
     given = flags().read(argv)
     dataset = tracking.find_dataset(given.dataset)
-    with tracking.step("train_baseline", given.texts, dataset.digest), tempfile.TemporaryDirectory() as folder:
+    with tracking.step("train_baseline", given.texts, dataset.digest), tempfile.TemporaryDirectory() as beside:
+        (folder := Path(beside, "model")).mkdir()
         validation = dataset.split("validation")
-        trained = fit(dataset.split("train", given.max_rows), validation, given, Path(folder))
+        trained = fit(dataset.split("train", given.max_rows), validation, given, folder)
         uri = tracking.log_training_run(trained, dataset, validation)
     print(
         f"train_baseline: {uri}, C={trained.facts['chosen_C']:g}, {trained.seconds:.1f} s on {trained.facts['train_rows']:,} tweets"

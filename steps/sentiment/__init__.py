@@ -7,8 +7,13 @@ profile         reference statistics of texts and scores, for drift
 report          the readable page of a prepared dataset
 model           the one file that ships inside every registered model
 metrics         labels and scores -> numbers and intervals
+paired          two models on the same rows -> a test
 slices          which kinds of text a model must also be good at
 plots           labels and scores -> figures
+served          what a logged model answers in a fresh process
 tracking        the only writer of MLflow runs
+runs            the read side of MLflow runs
 registry        the read side of the model registry
+comparison      who takes part in a comparison, and a finished one
+evidence        results as files in the repository
 """

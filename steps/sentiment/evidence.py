@@ -68,6 +68,31 @@ def page(evidence: Path, figures: Path) -> str:
     return "\n".join(sections)
 
 
+def summary(evidence: Path) -> str:
+    """Return the README's table: the models of every dataset in three figures each."""
+    rows = [
+        {
+            "model": run["name"],
+            "training tweets": f"{run['training_metrics']['train_rows']:,.0f}",
+            "accuracy": figure(run["test_metrics"], "test_accuracy"),
+            "ROC AUC": figure(run["test_metrics"], "test_roc_auc"),
+            f"accuracy on {run['human_test_rows']} human-labelled": figure(run["test_metrics"], "human_test_accuracy"),
+            "training on 2 cores, s": f"{run['training_metrics']['train_seconds']:.0f}",
+        }
+        for run, _ in read(evidence)
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def with_block(text: str, name: str, content: str) -> str:
+    """Return a Markdown text with the block between `<!-- name -->` and `<!-- /name -->` replaced."""
+    before, start, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    if not (start and end):
+        raise ValueError(f"no block <!-- {name} --> … <!-- /{name} --> in the text")
+    return f"{before}{start}{content}\n{end}{after}"
+
+
 def figure(metrics: dict[str, float], name: str) -> str:
     """Return a metric with its interval, as the page shows it; empty where it was not measured."""
     if name not in metrics:

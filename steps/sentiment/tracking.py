@@ -8,8 +8,6 @@ whatever experiment they are, since `mlflow run` takes the experiment from its o
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Run
 
-from steps.sentiment import metrics, plots, profile, runs
+from steps.sentiment import metrics, plots, profile, runs, served
 from steps.sentiment.command_line import InputError
 from steps.sentiment.comparison import RESULT, TABLE
 from steps.sentiment.dataset import Dataset, load
@@ -175,7 +173,7 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
     (trained.folder / "profile.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
 
     log_input(dataset, "training")
-    mlflow.set_tags({"family": trained.family, "dataset_digest": dataset.digest})
+    mlflow.set_tags({"family": trained.family, "dataset_digest": dataset.digest, "dataset_uri": dataset.uri})
     for epoch, values in enumerate(trained.history, 1):
         mlflow.log_metrics(values, step=epoch)
     model = mlflow.pyfunc.log_model(
@@ -186,8 +184,8 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
         pip_requirements=trained.requirements,
         metadata={"family": trained.family, "dataset_digest": dataset.digest},
     )
-    served = _answers_of_fresh_process(model.model_uri, validation["text"])
-    difference = float(np.abs(served.scores - scores).max())
+    answers = served.ask(model.model_uri, validation["text"])
+    difference = float(np.abs(answers.scores - scores).max())
     if not difference <= PARITY:
         raise RuntimeError(f"the served model differs from the trained one by {difference:g}; allowed: {PARITY:g}")
     if model.signature is None or model.signature.params is None:
@@ -198,7 +196,7 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
         | trained.facts
         | {
             "train_seconds": trained.seconds,
-            "predict_ms_per_tweet": served.milliseconds_per_text,
+            "predict_ms_per_tweet": answers.milliseconds_per_text,
             "model_size_mb": sum(path.stat().st_size for path in trained.folder.iterdir()) / 1e6,
             "parity_max_difference": difference,
             "unsure_low": band[0],
@@ -281,47 +279,3 @@ def log_files(files: Mapping[str, str | pd.DataFrame]) -> None:
             else:
                 content.to_parquet(path, index=False)
         mlflow.log_artifacts(folder)
-
-
-@dataclass(frozen=True)
-class Served:
-    """What a model answers when served: `scores` of shape (n_texts,), and the time of one batch of all texts."""
-
-    scores: np.ndarray
-    milliseconds_per_text: float
-
-
-_FRESH = """
-import json, sys, time
-import mlflow
-model = mlflow.pyfunc.load_model(sys.argv[1])
-texts = json.load(sys.stdin)
-model.predict(texts[:1])
-start = time.perf_counter()
-answers = model.predict(texts)
-seconds = time.perf_counter() - start
-explained = model.predict(texts[:1], params={"explain": True})
-assert explained[0]["words"] is not None
-json.dump({"scores": [answer["score"] for answer in answers], "seconds": seconds}, open(sys.argv[2], "w"))
-"""
-
-
-def _answers_of_fresh_process(model_uri: str, texts: pd.Series) -> Served:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
-    environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
-    with tempfile.TemporaryDirectory() as folder:
-        model = mlflow.artifacts.download_artifacts(model_uri)
-        result = Path(folder, "answers.json")
-        done = subprocess.run(
-            [sys.executable, "-c", _FRESH, str(Path(model).resolve()), str(result)],
-            input=json.dumps(texts.tolist()),
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=environment,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"the logged model does not answer in a fresh process: {done.stderr.strip()[-800:]}")
-        content = json.loads(result.read_text(encoding="utf-8"))
-    return Served(np.array(content["scores"]), 1000 * content["seconds"] / max(len(texts), 1))

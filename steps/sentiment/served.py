@@ -1,0 +1,62 @@
+"""What a logged model answers when it is served: loaded from its artifact, in a fresh process, without our code."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers when served: `scores` of shape (n_texts,), and the time of one batch of all texts."""
+
+    scores: np.ndarray
+    milliseconds_per_text: float
+
+
+_FRESH = """
+import json, sys, time
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+texts = json.load(sys.stdin)
+model.predict(texts[:1])
+start = time.perf_counter()
+answers = model.predict(texts)
+seconds = time.perf_counter() - start
+explained = model.predict(texts[:1], params={"explain": True})
+assert explained[0]["words"] is not None
+json.dump({"scores": [answer["score"] for answer in answers], "seconds": seconds}, open(sys.argv[2], "w"))
+"""
+
+
+def ask(model_uri: str, texts: pd.Series) -> Answers:
+    """Load a logged model as a server would, in a fresh process and a folder without our code, and ask it `texts`.
+
+    Raises:
+        RuntimeError: the model does not load or answer there.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+    environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+    with tempfile.TemporaryDirectory() as folder:
+        model = mlflow.artifacts.download_artifacts(model_uri)
+        result = Path(folder, "answers.json")
+        done = subprocess.run(
+            [sys.executable, "-c", _FRESH, str(Path(model).resolve()), str(result)],
+            input=json.dumps(texts.tolist()),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"the logged model does not answer in a fresh process: {done.stderr.strip()[-800:]}")
+        content = json.loads(result.read_text(encoding="utf-8"))
+    return Answers(np.array(content["scores"]), 1000 * content["seconds"] / max(len(texts), 1))

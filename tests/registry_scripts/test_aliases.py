@@ -1,0 +1,157 @@
+"""Aliases and stages move together, and a move that was interrupted is finished by the next command of any kind."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from registry_scripts import promote, register, rollback, versions
+from registry_scripts.registry import aliases
+from steps.sentiment import registry
+from steps.sentiment.command_line import InputError, RefusedError
+from tests.registry_scripts.conftest import (
+    CrashError,
+    Models,
+    assert_in_step,
+    copy,
+    crash_at,
+    crashes,
+    held,
+    outcome,
+    right_on,
+    stages,
+    state,
+    synthetic,
+)
+
+COMMANDS = {"register": register.main, "promote": promote.main, "rollback": rollback.main, "versions": versions.main}
+
+
+def test_aliases_and_stages_follow_the_contract_event_by_event(models: Models) -> None:
+    register.main(["--model", models.weak])
+    assert (held(), stages()) == ({"challenger": 1}, {1: "Staging"})
+    promote.main([])
+    assert (held(), stages()) == ({"champion": 1}, {1: "Production"})
+    register.main(["--model", models.strong])
+    assert (held(), stages()) == ({"champion": 1, "challenger": 2}, {1: "Production", 2: "Staging"})
+    promote.main([])
+    assert (held(), stages()) == ({"champion": 2, "previous": 1}, {1: "Archived", 2: "Production"})
+    register.main(["--model", models.other])
+    with pytest.raises(RefusedError):
+        promote.main([])
+    everything = {"champion": 2, "challenger": 3, "previous": 1}
+    assert (held(), stages()) == (everything, {1: "Archived", 2: "Production", 3: "Staging"})
+    rollback.main([])
+    assert (held(), stages()) == ({"champion": 1, "previous": 2}, {1: "Production", 2: "Archived", 3: "None"})
+    rollback.main([])
+    assert (held(), stages()) == ({"champion": 2, "previous": 1}, {1: "Archived", 2: "Production", 3: "None"})
+    register.main(["--model", models.other])
+    labels = np.tile([0, 1], 50)
+    synthetic(labels, {models.other: right_on(labels, 90), models.strong: right_on(labels, 60)})
+    promote.main([])
+    assert (held(), stages()) == (
+        {"champion": 3, "previous": 2},
+        {1: "Archived", 2: "Archived", 3: "Production"},
+    )
+
+
+def test_a_move_leaves_aliases_that_it_does_not_name(models: Models) -> None:
+    for model_id in (models.weak, models.strong, models.other):
+        aliases.add(model_id, "", "", {})
+    aliases.move("promote", {"champion": 1, "previous": 2})
+    aliases.move("register", {"challenger": 3})
+    assert held() == {"champion": 1, "previous": 2, "challenger": 3}
+    aliases.move("promote", {"challenger": None})
+    assert held() == {"champion": 1, "previous": 2}
+    assert stages() == {1: "Production", 2: "Archived", 3: "None"}
+
+
+def test_taking_away_an_alias_that_nobody_holds_is_no_error(models: Models) -> None:
+    aliases.add(models.weak, "", "", {})
+    aliases.move("promote", {"champion": 1, "challenger": None, "previous": None})
+    assert held() == {"champion": 1}
+    assert registry.model_tags() == {}
+
+
+def test_without_an_open_move_there_is_nothing_to_resume(models: Models) -> None:
+    assert aliases.resume("promote") is False
+    register.main(["--model", models.weak])
+    before = state()
+    assert aliases.resume("register") is False
+    assert state() == before
+
+
+def test_a_finished_move_answers_the_command_that_asked_for_it_alone(models: Models) -> None:
+    def interrupted() -> None:
+        with pytest.raises(CrashError), crash_at(2):
+            aliases.move("promote", {"champion": 1})
+
+    aliases.add(models.weak, "", "", {})
+    interrupted()
+    assert aliases.resume("promote", 1) is True
+    interrupted()
+    assert aliases.resume("promote") is True
+    interrupted()
+    assert aliases.resume("promote", 2) is False
+    interrupted()
+    assert aliases.resume("rollback") is False
+    assert held() == {"champion": 1}
+    assert_in_step()
+
+
+def test_a_version_is_found_by_its_number_or_named_as_missing(models: Models) -> None:
+    with pytest.raises(InputError, match="no version 1 of tweet-sentiment; allowed: none is registered yet"):
+        aliases.named(1, "version")
+    aliases.add(models.weak, "", "", {})
+    assert aliases.named(1, "version").model_id == models.weak
+    with pytest.raises(InputError, match="--version: no version 2 of tweet-sentiment; allowed: 1"):
+        aliases.named(2, "version")
+
+
+@pytest.fixture
+def start(models: Models, database: Path, template: tuple[Path, Models]) -> Path:
+    """A copy of the open store, in which there are a champion, a previous one and a challenger."""
+    kept = template[0] / "three.db"
+    if kept.exists():
+        copy(kept, database)
+        return kept
+    register.main(["--model", models.weak])
+    promote.main([])
+    register.main(["--model", models.strong])
+    promote.main([])
+    rollback.main([])
+    register.main(["--model", models.other])
+    copy(database, kept)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "following"),
+    [pair for pair in itertools.product(COMMANDS, COMMANDS) if pair[0] not in (pair[1], "versions")],
+)
+def test_any_command_leaves_aliases_and_stages_in_step_after_the_crash_of_another(
+    database: Path, start: Path, interrupted: str, following: str
+) -> None:
+    for turn in itertools.count(2, 3):
+        copy(start, database)
+        crashed = crashes(COMMANDS[interrupted], [], turn)
+        outcome(COMMANDS[following], [])
+        assert_in_step()
+        assert "champion" in held()
+        if not crashed:
+            break
+    assert turn > 2
+
+
+@pytest.mark.parametrize("command", ["register", "promote", "rollback"])
+def test_a_second_crash_while_the_first_is_repaired_does_no_harm(database: Path, start: Path, command: str) -> None:
+    ended = outcome(COMMANDS[command], [])
+    expected = state()
+    for first, second in ((1, 2), (3, 3), (4, 1), (6, 2)):
+        copy(start, database)
+        if crashes(COMMANDS[command], [], first) and crashes(COMMANDS[command], [], second):
+            assert outcome(COMMANDS[command], []) == ended
+        assert "champion" in held()
+        assert state() == expected
+        assert_in_step()

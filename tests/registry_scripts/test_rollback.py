@@ -1,0 +1,138 @@
+"""rollback: back, forward again, and to a version named."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from registry_scripts import promote, register, rollback
+from steps.sentiment import registry
+from steps.sentiment.command_line import InputError, RefusedError
+from tests.registry_scripts.conftest import Models, assert_in_step, held, stages, state, survives_crashes
+
+
+def two_champions(models: Models) -> None:
+    register.main(["--model", models.weak])
+    promote.main([])
+    register.main(["--model", models.strong])
+    promote.main([])
+
+
+def test_without_a_champion_there_is_nothing_to_leave(models: Models) -> None:
+    with pytest.raises(InputError, match="there is no champion to leave; run promote first"):
+        rollback.main([])
+    register.main(["--model", models.strong])
+    before = state()
+    for argv in ([], ["--version", "1"]):
+        with pytest.raises(InputError, match="no champion to leave"):
+            rollback.main(argv)
+    assert state() == before
+
+
+def test_without_a_champion_before_a_version_must_be_named(models: Models) -> None:
+    register.main(["--model", models.strong])
+    promote.main([])
+    before = state()
+    with pytest.raises(InputError, match="no champion before version 1; name a version with --version"):
+        rollback.main([])
+    assert state() == before
+    assert_in_step()
+
+
+def test_the_champion_before_comes_back(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    two_champions(models)
+    rollback.main([])
+    assert held() == {"champion": 1, "previous": 2}
+    assert stages() == {1: "Production", 2: "Archived"}
+    assert "version 1 is the champion, version 2 the previous one" in capsys.readouterr().out
+    assert registry.versions()[1].tags["decision"] == "rolled back to, from version 2"
+
+
+def test_a_second_rollback_goes_forward_again(models: Models) -> None:
+    two_champions(models)
+    rollback.main([])
+    rollback.main([])
+    assert held() == {"champion": 2, "previous": 1}
+    assert stages() == {1: "Archived", 2: "Production"}
+
+
+def test_the_champion_is_loaded_by_alias_and_by_stage_after_a_rollback(models: Models) -> None:
+    two_champions(models)
+    rollback.main([])
+    texts = ["stuck at gate 14 since noon", "what a sweet surprise from my brother"]
+    expected = mlflow.pyfunc.load_model(f"models:/{models.weak}").predict(texts)
+    assert mlflow.pyfunc.load_model("models:/tweet-sentiment@champion").predict(texts) == expected
+    assert mlflow.pyfunc.load_model("models:/tweet-sentiment/Production").predict(texts) == expected
+
+
+def test_the_challenger_loses_its_alias(models: Models) -> None:
+    two_champions(models)
+    register.main(["--model", models.other])
+    rollback.main([])
+    assert held() == {"champion": 1, "previous": 2}
+    assert stages() == {1: "Production", 2: "Archived", 3: "None"}
+
+
+def test_a_named_version_becomes_champion_without_a_gate(models: Models) -> None:
+    two_champions(models)
+    register.main(["--model", models.other])
+    rollback.main(["--version", "3"])
+    assert held() == {"champion": 3, "previous": 2}
+    assert stages() == {1: "Archived", 2: "Archived", 3: "Production"}
+    rollback.main(["--version", "1"])
+    assert held() == {"champion": 1, "previous": 3}
+    assert stages() == {1: "Production", 2: "Archived", 3: "Archived"}
+
+
+def test_a_refused_version_may_still_be_named(models: Models) -> None:
+    register.main(["--model", models.strong])
+    promote.main([])
+    register.main(["--model", models.weak])
+    with pytest.raises(RefusedError):
+        promote.main([])
+    rollback.main(["--version", "2"])
+    assert held() == {"champion": 2, "previous": 1}
+    assert_in_step()
+
+
+def test_after_a_rollback_the_better_version_is_promoted_again(models: Models) -> None:
+    two_champions(models)
+    rollback.main([])
+    register.main(["--model", models.strong])
+    assert stages() == {1: "Production", 2: "Staging"}
+    promote.main([])
+    assert held() == {"champion": 2, "previous": 1}
+    assert_in_step()
+
+
+def test_a_version_that_does_not_exist_is_named_with_those_that_do(models: Models) -> None:
+    two_champions(models)
+    before = state()
+    with pytest.raises(InputError, match="no version 9 of tweet-sentiment; allowed: 1, 2"):
+        rollback.main(["--version", "9"])
+    assert state() == before
+
+
+def test_the_present_champion_is_no_version_to_go_back_to(models: Models) -> None:
+    two_champions(models)
+    before = state()
+    with pytest.raises(InputError, match="2 is the champion already"):
+        rollback.main(["--version", "2"])
+    assert state() == before
+
+
+def test_a_version_that_is_no_number_exits_with_2(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        rollback.main(["--version", "last"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "rollback: error: --version: got 'last'; allowed: a whole number of at least 1\n"
+    )
+
+
+@pytest.mark.parametrize("argv", [[], ["--version", "3"]])
+def test_a_rollback_survives_a_crash_anywhere(models: Models, database: Path, argv: list[str]) -> None:
+    two_champions(models)
+    register.main(["--model", models.other])
+    # What was decided, the note of the move, three aliases, two or three stages, the note struck off.
+    assert survives_crashes(database, rollback.main, *argv) >= 8
