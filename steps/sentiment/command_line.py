@@ -59,15 +59,15 @@ class Flags(argparse.ArgumentParser):
 
 
 def integer(minimum: int = 0) -> Callable[[str], int]:
-    """Return a flag type: a whole number of at least `minimum`."""
+    """Return a flag type: a whole number of at least `minimum`, and small enough for any library's seed or count."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = minimum - 1
-        if value < minimum:
-            raise ValueError(f"a whole number of at least {minimum}")
+        if not minimum <= value < 2**31:
+            raise ValueError(f"a whole number of at least {minimum} and below {2**31}")
         return value
 
     return parse

@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from html import unescape
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -21,7 +20,7 @@ import pandas as pd
 import pandera.pandas as pandera
 
 from steps.sentiment.command_line import InputError
-from steps.sentiment.model import LINK, MENTION
+from steps.sentiment.model import LINK, MENTION, undo_entities
 from steps.sentiment.sources import NEUTRAL, POSITIVE, Raw
 
 PROCESSED = Path("data/processed")
@@ -108,7 +107,7 @@ def prepare(raw: Raw, options: Options) -> Prepared:
     contradictory = labels.index[labels["min"] != labels["max"]]
     _drop(tweets, counts, "text with both labels", tweets["folded"].isin(contradictory))
     # Of equal texts the one whose author is known stays (it groups the split), then the smallest: row order is no criterion.
-    tweets.sort_values(["folded", "user", "text"], na_position="last", inplace=True)
+    tweets.sort_values(["folded", "user", "text", "sample"], na_position="last", inplace=True)
     _drop(tweets, counts, "repeated text", tweets.duplicated("folded"))
     present = sorted(set(tweets["label"]))
     if len(present) < 2:
@@ -128,8 +127,7 @@ def prepare(raw: Raw, options: Options) -> Prepared:
 
 def repair(text: str) -> str:
     """Undo HTML entities and wrong decoding; everything that the author typed stays."""
-    while "&" in text and (undone := unescape(text)) != text:
-        text = undone
+    text = undo_entities(text)
     if not (text.isascii() and text.isprintable()):
         text = ftfy.fix_text(text, _REPAIR)
     return text.strip()
@@ -137,9 +135,10 @@ def repair(text: str) -> str:
 
 def fold(text: str) -> str:
     """Return the form under which texts count as identical: case and spaces folded, users and links masked."""
-    text = LINK.sub("http", text) if "http" in text or "www" in text or "HTTP" in text else text
+    text = text.lower()
+    text = LINK.sub("http", text) if "http" in text or "www." in text else text
     text = MENTION.sub("@", text) if "@" in text else text
-    return " ".join(text.lower().split())
+    return " ".join(text.split())
 
 
 def _drop(tweets: pd.DataFrame, counts: dict[str, int], reason: str, rows: pd.Series) -> None:
@@ -175,13 +174,19 @@ def _split(tweets: pd.DataFrame, options: Options, counts: dict[str, int]) -> No
     wanted = {}
     for split, rows in (("test", options.test_rows), ("validation", options.validation_rows)):
         wanted[split] = round(rows * eligible.sum()) if rows < 1 else int(rows)
-    if min(wanted.values()) < 1 or sum(wanted.values()) >= min(eligible.sum() + 1, len(tweets)):
-        raise InputError(
-            f"test_rows={options.test_rows:g} and validation_rows={options.validation_rows:g} ask for {wanted['test']} and "
-            f"{wanted['validation']} rows; allowed: at least 1 each, and together less than the {eligible.sum()} rows there are"
-        )
-    rank = np.where(eligible, eligible.cumsum() - 1, len(tweets))
-    code = np.digitize(rank, [wanted["test"], wanted["test"] + wanted["validation"]])
+    code, free, groups = np.full(len(tweets), SPLITS.index("train")), eligible.copy(), tweets["group"].to_numpy()
+    for split in ("test", "validation"):
+        chosen = free & (free.cumsum() <= wanted[split])
+        enough = 1 <= wanted[split] == chosen.sum()
+        if enough:
+            code[chosen] = SPLITS.index(split)
+            free &= groups > groups[chosen].max()
+        if not enough or (code != SPLITS.index("train")).all():
+            raise InputError(
+                f"test_rows={options.test_rows:g} and validation_rows={options.validation_rows:g} ask for {wanted['test']} "
+                f"and {wanted['validation']} rows; allowed: at least 1 each, of different authors, and together less than "
+                f"the {eligible.sum()} rows there are"
+            )
     first = pd.Series(code, index=tweets.index).groupby(tweets["group"]).transform("min")
     astride = code != first
     code = code[~astride]
@@ -241,7 +246,11 @@ def write(folder: Path, files: dict[str, str], prepared: Prepared, manifest: dic
             (beside / name).write_text(text, encoding="utf-8")
         if target.exists():
             target.rename(old := folder / f".{uuid4().hex}")
-            beside.rename(target)
+            try:
+                beside.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
             shutil.rmtree(old)
         else:
             beside.rename(target)

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 MENTION = re.compile(r"(?<![\w@])@\w+")
+_ENTITY = re.compile(r"&#?\w{1,32};")
 _REPEAT = re.compile(r"(\S)\1{3,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\ufeff]+")
 
@@ -59,6 +60,13 @@ class Answer(BaseModel):
     words: list[Word] | None = None
 
 
+def undo_entities(text: str) -> str:
+    """Undo HTML entities, also those of entities; a bare `&not` or `&copy=` is the author's and stays."""
+    while "&" in text and (undone := _ENTITY.sub(lambda found: html.unescape(found[0]), text)) != text:
+        text = undone
+    return text
+
+
 def clean(text: str) -> str:
     """Fold a raw tweet into the form that bag-of-words families read.
 
@@ -74,8 +82,7 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         text = text.replace("’", "'")
-    while "&" in text and (undone := html.unescape(text)) != text:
-        text = undone
+    text = undo_entities(text)
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     text = text.lower()

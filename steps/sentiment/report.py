@@ -3,18 +3,21 @@
 import base64
 import io
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from sklearn.feature_extraction.text import CountVectorizer
 
 from steps.sentiment import plots
 from steps.sentiment.dataset import SPLITS, Prepared
-from steps.sentiment.model import LINK, MENTION, TOKEN, clean
+from steps.sentiment.model import LINK, TOKEN, clean
 
 EXAMPLES = 12
 TOP_WORDS = 20
@@ -55,7 +58,8 @@ def render(prepared: Prepared, profiled: pd.DataFrame, described: dict[str, Any]
 
 
 def _masked(text: str) -> str:
-    return MENTION.sub("@user", LINK.sub("http://…", text))
+    # Wider than MENTION: shown as read, a handle may follow a letter of mojibake, or an entity.
+    return re.sub(r"(@|&#0*64;|&#[xX]0*40;|&commat;)\w+", "@user", LINK.sub("http://…", text))
 
 
 def _lengths(histogram: dict[str, Any], unit: str) -> Figure:
@@ -67,7 +71,7 @@ def _lengths(histogram: dict[str, Any], unit: str) -> Figure:
 
 def _top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
     # Ranked by log odds with an informative prior (Monroe, Colaresi and Quinn 2008), which rare words cannot win.
-    vectorizer = CountVectorizer(token_pattern=TOKEN, lowercase=False, min_df=2)
+    vectorizer = CountVectorizer(token_pattern=TOKEN, lowercase=False, min_df=1)
     counts = vectorizer.fit_transform(profiled["text"].map(clean))
     words = vectorizer.get_feature_names_out()
     positive = profiled["label"].to_numpy() == 1
@@ -78,7 +82,10 @@ def _top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
         return np.log((counted + prior) / (counted.sum() + prior.sum() - counted - prior))
 
     z = (log_odds(ours) - log_odds(theirs)) / np.sqrt(1 / (ours + prior) + 1 / (theirs + prior))
-    z[[word.startswith("<user>") or word.startswith("<link>") for word in words]] = 0
+    # Masks are not words, and what the font cannot draw (emoji, most scripts) would be empty boxes.
+    drawable = FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
+    shown = [not re.search("<user>|<link>", word) and set(map(ord, word)) <= drawable for word in words]
+    z[~np.array(shown)] = 0
     order = np.argsort(z)
     return {
         f"top words, {name}": plots.bars(
@@ -88,8 +95,8 @@ def _top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
             color,
         )
         for name, chosen, color in (
-            ("negative", order[:TOP_WORDS], "tab:red"),
-            ("positive", order[::-1][:TOP_WORDS], "tab:green"),
+            ("negative", [index for index in order[:TOP_WORDS] if z[index] < 0], "tab:red"),
+            ("positive", [index for index in order[::-1][:TOP_WORDS] if z[index] > 0], "tab:green"),
         )
     }
 

@@ -6,8 +6,14 @@ import pandas as pd
 
 from steps.sentiment.model import LINK, MENTION
 
-_NEGATION = r"(?i)\b(?:no|not|never|none|nothing|nobody|neither|nor|without|hardly|barely|cannot|\w+n['’]?t)\b"
-_EMOJI = r"[\U0001F000-\U0001FAFF\u2600-\u27BF]|[:;=8][-'^o]?[)(\]\[dDpP/\\|*3]|<3"
+_NEGATION = (
+    r"(?i)\b(?:no|not|never|none|nothing|nobody|neither|nor|without|hardly|barely|cannot|\w+n['’]t"
+    r"|(?:ai|are|ca|could|did|does|do|had|has|have|is|must|need|should|was|were|wo|would)nt)\b"
+)
+_EMOJI = (
+    r"[\U0001F000-\U0001FAFF\u2600-\u27BF\u2B00-\u2BFF]"
+    r"|(?<!\d)[:;=][-'^o]?(?:[)(\]\[/\\|*]|[dDpP3](?!\w))|<3"
+)
 
 #: Name of the slice -> pattern that a text of it contains.
 PATTERNS = {
@@ -27,5 +33,9 @@ SHORT, LONG = 6, 21
 def flags(texts: pd.Series) -> pd.DataFrame:
     """Return one boolean column per slice, of shape (n_texts, n_slices)."""
     words = texts.str.count(r"\S+")
-    found = {name: [bool(pattern.search(text)) for text in texts] for name, pattern in PATTERNS.items()}
+    own = [LINK.sub(" ", text) for text in texts]  # signs inside a link are not the author's
+    found = {
+        name: [bool(pattern.search(text)) for text in (texts if name == "link" else own)]
+        for name, pattern in PATTERNS.items()
+    }
     return pd.DataFrame({**found, "short": words <= SHORT, "long": words >= LONG}, index=texts.index)

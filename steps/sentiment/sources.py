@@ -12,6 +12,7 @@ import hashlib
 import io
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -126,6 +127,8 @@ def _checked(raw: Raw, path: Path | str) -> Raw:
         found = ", ".join(f"{count} with {reason}" for reason, count in bad_rows.items())
         raise InputError(f"{path}: {found}, of {rows} rows; allowed: at most {MAX_BAD_SHARE:.0%} bad rows of {FORMATS}")
     raw.tweets = tweets[good].reindex(columns=list(COLUMNS)).assign(target=target[good].astype("int8"))
+    for name in ("user", "sample"):  # a parquet may hold them as numbers or categories
+        raw.tweets[name] = raw.tweets[name].astype("string").astype(object)
     return raw
 
 
@@ -142,7 +145,8 @@ def _read_parquet(path: Path) -> Raw:
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet ({str(error).splitlines()[0]})") from error
     tweets = table.to_pandas()
-    return Raw(tweets.assign(text=tweets["text"].where(tweets["text"].map(lambda text: isinstance(text, str)))))
+    texts = [text if isinstance(text, str) else None for text in tweets["text"]]
+    return Raw(tweets.assign(text=pd.Series(texts, index=tweets.index, dtype=object)))
 
 
 def _read_zip(path: Path) -> Raw:
@@ -157,7 +161,7 @@ def _read_zip(path: Path) -> Raw:
                 raw.human_test = _checked(_read_csv(archive.read(name), path), f"{path}:{name}").tweets[
                     ["target", "text"]
                 ]
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path}: broken or truncated zip ({error}); fetch it again") from error
     return raw
 
@@ -172,7 +176,7 @@ def _read_csv(content: bytes, path: Path) -> Raw:
     except UnicodeDecodeError:
         # As published: UTF-8 with damage. Latin-1 keeps every byte, and ftfy mends the text later.
         text = content.decode("latin-1")
-    first = next(csv.reader(io.StringIO(text[:100_000])))
+    first = next(csv.reader(io.StringIO(text[:100_000])), [])
     header = {"target", "text"} <= set(first)
     columns = tuple(first) if header else PUBLISHED_COLUMNS
     if len(first) != len(columns):
@@ -183,17 +187,20 @@ def _read_csv(content: bytes, path: Path) -> Raw:
         raw.bad["a wrong number of columns"] += 1
         return "skip"
 
-    table = pa.csv.read_csv(
-        pa.py_buffer(text.encode("utf-8", "replace")),
-        read_options=pa.csv.ReadOptions(column_names=list(columns), skip_rows=1 if header else 0),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-        convert_options=pa.csv.ConvertOptions(
-            include_columns=[name for name in COLUMNS if name in columns],
-            column_types=dict.fromkeys(columns, pa.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-        ),
-    )
+    try:
+        table = pa.csv.read_csv(
+            pa.py_buffer(f"{text}\n".encode("utf-8", "replace")),
+            read_options=pa.csv.ReadOptions(column_names=list(columns), skip_rows=1 if header else 0),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            convert_options=pa.csv.ConvertOptions(
+                include_columns=[name for name in COLUMNS if name in columns],
+                column_types=dict.fromkeys(columns, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: not a readable CSV ({str(error).splitlines()[0]}); allowed: {FORMATS}") from error
     raw.tweets = table.to_pandas()
     return raw
 
@@ -244,7 +251,7 @@ def _fetch(address: str, part: Path) -> None:
     with requests.get(
         address, stream=True, timeout=30, headers={"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
     ) as answer:
-        if answer.status_code == requests.codes.range_not_satisfiable:
+        if answer.status_code == requests.codes.range_not_satisfiable and done:
             return  # all of it is here; the checksum decides
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:

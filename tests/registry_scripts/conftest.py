@@ -134,7 +134,8 @@ def synthetic(labels: np.ndarray, scores: dict[str, np.ndarray], status: str = "
         "models": entries,
     }
     frame = pd.DataFrame({"label": labels, **scores})
-    with tracking.step("compare", {}, f"{labels.tolist()}") as run:
+    with mlflow.start_run() as run:
+        mlflow.set_tag("step", "compare")
         tracking.log_comparison(dataset, result, "", {comparison.SCORES: frame}, {})
     MlflowClient().set_terminated(run.info.run_id, status)
     return str(run.info.run_id)

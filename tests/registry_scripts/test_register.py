@@ -8,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from registry_scripts import promote, register
-from steps.sentiment import comparison, registry
+from steps.sentiment import comparison, registry, runs
 from steps.sentiment.command_line import InputError
 from tests.registry_scripts.conftest import Models, assert_in_step, held, right_on, stages, survives_crashes, synthetic
 
@@ -66,7 +66,9 @@ def test_an_unknown_model_is_named_and_nothing_is_registered(models: Models, giv
     assert MlflowClient().search_registered_models() == []
 
 
-def test_without_a_comparison_the_next_command_is_named(store: Path) -> None:
+def test_without_a_comparison_the_next_command_is_named(models: Models) -> None:
+    for compared in runs.finished(step="compare"):
+        MlflowClient().delete_run(compared.info.run_id)
     with pytest.raises(InputError, match="run the entry point compare first"):
         register.main([])
     assert MlflowClient().search_registered_models() == []

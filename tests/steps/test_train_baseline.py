@@ -35,7 +35,7 @@ def test_of_several_c_validation_chooses() -> None:
     train, validation = (rows[:300], labels[:300]), (rows[300:], labels[300:])
     classifier, aucs = train_baseline.choose([0.001, 1.0], train, validation, seed=0)  # type: ignore[arg-type]
     assert set(aucs) == {0.001, 1.0}
-    assert classifier.C == max(aucs, key=aucs.__getitem__)
+    assert max(aucs, key=aucs.__getitem__) == classifier.C
 
 
 def test_more_rows_learn_more_and_equal_seeds_learn_the_same(store: Path) -> None:

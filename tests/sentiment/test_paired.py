@@ -1,0 +1,86 @@
+"""McNemar's test against values worked by hand and against its definition."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from steps.sentiment.paired import mcnemar
+
+
+def scores(both: int, ours: int, theirs: int, neither: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels and the scores of two models: right both, the first alone, the second alone, neither."""
+    labels = np.arange(both + ours + theirs + neither) % 2
+    right = np.where(labels == 1, 0.8, 0.2)
+    first = np.repeat([True, True, False, False], [both, ours, theirs, neither])
+    second = np.repeat([True, False, True, False], [both, ours, theirs, neither])
+    return labels, np.where(first, right, 1 - right), np.where(second, right, 1 - right)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "p_value"),
+    [
+        (10, 2, 2 * (1 + 12 + 66) / 2**12),
+        (2, 10, 2 * (1 + 12 + 66) / 2**12),
+        (5, 0, 2 / 2**5),
+        (6, 0, 2 / 2**6),
+        (7, 7, 1.0),
+        (1, 0, 1.0),
+        (0, 0, 1.0),
+    ],
+)
+def test_values_worked_by_hand(ours: int, theirs: int, p_value: float) -> None:
+    found = mcnemar(*scores(30, ours, theirs, 20))
+    assert (found.better, found.worse) == (ours, theirs)
+    assert found.p_value == pytest.approx(p_value, rel=1e-12)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.integers(1, 60))
+def test_the_p_value_is_the_two_sided_exact_one(both: int, ours: int, theirs: int, neither: int) -> None:
+    found = mcnemar(*scores(both, ours, theirs, neither))
+    tail = sum(math.comb(ours + theirs, k) for k in range(min(ours, theirs) + 1)) / 2 ** (ours + theirs)
+    assert found.p_value == pytest.approx(min(1.0, 2 * tail), rel=1e-9)
+
+
+def test_it_agrees_with_the_chi_square_form_on_many_rows() -> None:
+    ours, theirs = 5200, 5000
+    chi_square = (abs(ours - theirs) - 1) ** 2 / (ours + theirs)
+    found = mcnemar(*scores(100, ours, theirs, 100))
+    assert found.p_value == pytest.approx(stats.chi2.sf(chi_square, df=1), rel=0.01)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_changing_sides_changes_the_sign_alone(ours: int, theirs: int) -> None:
+    labels, first, second = scores(5, ours, theirs, 5)
+    there, back = mcnemar(labels, first, second), mcnemar(labels, second, first)
+    assert (there.better, there.worse) == (back.worse, back.better)
+    assert there.p_value == back.p_value
+
+
+def test_rows_on_which_both_agree_do_not_count() -> None:
+    assert mcnemar(*scores(0, 9, 1, 0)) == mcnemar(*scores(5000, 9, 1, 3000))
+
+
+def test_a_score_of_one_half_counts_as_positive() -> None:
+    found = mcnemar(np.array([1, 0]), np.array([0.5, 0.0]), np.array([0.4999, 0.5]))
+    assert (found.better, found.worse) == (2, 0)
+
+
+def test_labels_and_scores_may_be_of_any_number_type() -> None:
+    labels, first, second = scores(3, 8, 1, 2)
+    expected = mcnemar(labels, first, second)
+    assert mcnemar(labels.astype("int8"), first.astype("float32"), second.tolist()) == expected  # type: ignore[arg-type]
+
+
+def test_importing_it_loads_no_ml_framework() -> None:
+    code = "import sys, steps.sentiment.paired; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert {"sklearn", "torch", "tensorflow", "mlflow"}.isdisjoint(done.stdout.split())
+    assert "scipy" in done.stdout.split()

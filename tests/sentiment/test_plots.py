@@ -1,0 +1,88 @@
+"""Figures show the numbers that they are made of."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from steps.sentiment import plots
+
+LABELS = np.tile([0, 1], 100)
+RANDOM = np.random.default_rng(0)
+SCORES = {"good": np.clip(0.5 + (LABELS - 0.5) * 0.6 + RANDOM.normal(0, 0.2, 200), 0, 1), "blind": np.full(200, 0.5)}
+
+
+def drawn(figure: Figure) -> bytes:
+    """Return the figure as PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def test_each_model_is_a_named_line_of_each_curve() -> None:
+    figures = plots.curves(LABELS, SCORES, "test")
+    assert set(figures) == {"roc", "precision_recall", "calibration"}
+    for figure in figures.values():
+        (axes,) = figure.axes
+        assert axes.get_title().endswith(", test")
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["good", "blind"]
+
+
+def test_the_roc_curve_is_that_of_the_scores() -> None:
+    (axes,) = plots.curves(LABELS, SCORES, "validation")["roc"].axes
+    false_rate, true_rate, _ = roc_curve(LABELS, SCORES["good"])
+    line = axes.get_lines()[0]
+    assert np.array_equal(line.get_xdata(), false_rate)
+    assert np.array_equal(line.get_ydata(), true_rate)
+    assert axes.get_xlim() == (0, 1)
+
+
+def test_chance_is_drawn_where_it_means_something() -> None:
+    figures = plots.curves(LABELS, SCORES, "test")
+    assert len(figures["roc"].axes[0].get_lines()) == len(SCORES) + 1
+    assert len(figures["calibration"].axes[0].get_lines()) == len(SCORES) + 1
+    assert len(figures["precision_recall"].axes[0].get_lines()) == len(SCORES)
+
+
+def test_the_calibration_curve_is_scores_against_shares() -> None:
+    scores = np.array([0.1] * 10 + [0.9] * 10)
+    labels = np.array([1] + [0] * 9 + [1] * 6 + [0] * 4)
+    line = plots.curves(labels, {"model": scores}, "test")["calibration"].axes[0].get_lines()[0]
+    assert line.get_xdata() == pytest.approx([0.1, 0.9])
+    assert line.get_ydata() == pytest.approx([0.1, 0.6])
+
+
+def test_the_confusion_matrix_names_counts_and_shares_of_each_true_class() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    (axes,) = plots.confusion(labels, np.array([0.1, 0.2, 0.3, 0.5, 0.6, 0.4]), "test, model").axes
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {(0, 0): "3\n75.0%", (1, 0): "1\n25.0%", (0, 1): "1\n50.0%", (1, 1): "1\n50.0%"}
+    assert axes.get_title() == "Confusion, test, model"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["negative", "positive"]
+
+
+def test_a_class_that_does_not_occur_is_no_division_by_zero() -> None:
+    (axes,) = plots.confusion(np.array([1, 1]), np.array([0.9, 0.8]), "test").axes
+    assert sorted(text.get_text() for text in axes.texts) == ["0\n0.0%", "0\n0.0%", "0\n0.0%", "2\n100.0%"]
+
+
+def test_bars_stand_in_the_order_given_from_the_top() -> None:
+    (axes,) = plots.bars({"delayed": 3.0, "lovely": 1.5}, "Words", "weight").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["delayed", "lovely"]
+    assert [bar.get_width() for bar in axes.patches] == [3.0, 1.5]
+    assert axes.yaxis_inverted()
+    assert (axes.get_title(), axes.get_xlabel()) == ("Words", "weight")
+
+
+def test_figures_are_drawn_the_same_again_and_leave_no_state() -> None:
+    before = pyplot.get_fignums()
+    first = {name: drawn(figure) for name, figure in plots.curves(LABELS, SCORES, "test").items()}
+    second = {name: drawn(figure) for name, figure in plots.curves(LABELS, SCORES, "test").items()}
+    assert first == second
+    assert all(image.startswith(b"\x89PNG") and len(image) > 5000 for image in first.values())
+    assert pyplot.get_fignums() == before
