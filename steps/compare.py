@@ -11,6 +11,7 @@ not for choosing it. A model takes seconds per 15,000 tweets. Leaves a finished 
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import mlflow.pyfunc
@@ -58,6 +59,11 @@ class Rows:
         """0 or 1, shape (n_rows,)."""
         return self.frame["label"].to_numpy()
 
+    @cached_property
+    def slices(self) -> pd.DataFrame:
+        """Which slices each row is in."""
+        return slices.flags(self.frame["text"])
+
     def ask(self, entrant: Entrant, model: Any) -> np.ndarray:
         """Score the rows with a model and keep what it answers, shape (n_rows,)."""
         self.scores[entrant.model_id] = scores_of(model, self.frame["text"].tolist())
@@ -65,9 +71,7 @@ class Rows:
 
     def artifact(self) -> pd.DataFrame:
         """Return label, slices and scores of each row; no text."""
-        return pd.concat(
-            [self.frame["label"].to_frame(), slices.flags(self.frame["text"]), pd.DataFrame(self.scores)], axis=1
-        )
+        return pd.concat([self.frame["label"].to_frame(), self.slices, pd.DataFrame(self.scores)], axis=1)
 
 
 def latency(model: Any, texts: list[str]) -> dict[str, float]:
@@ -86,7 +90,7 @@ def latency(model: Any, texts: list[str]) -> dict[str, float]:
 
 
 def refuse_rows_it_was_trained_on(entrant: Entrant, dataset: Dataset, test: Rows) -> None:
-    """Check that a model trained on another dataset has seen none of these test rows.
+    """Check that a model trained on another dataset has seen none of this one's validation and test rows.
 
     Raises:
         InputError: it has, or what it was trained on is not to be had any more.
@@ -96,12 +100,13 @@ def refuse_rows_it_was_trained_on(entrant: Entrant, dataset: Dataset, test: Rows
         return
     trained_on = tracking.find_dataset(tags["dataset_uri"])
     known = {fold(text) for text in trained_on.split("train")["text"]}
-    seen = sum(fold(text) in known for text in test.frame["text"])
-    if seen:
-        raise InputError(
-            f"{entrant.name} was trained on {seen} of the {len(test.frame)} test rows of dataset {dataset.digest}; allowed: "
-            f"a dataset that keeps them apart, for example one prepared with the same seed and holdout as {trained_on.digest}"
-        )
+    for name, rows in (("test", test.frame), ("validation", dataset.split("validation"))):
+        seen = sum(fold(text) in known for text in rows["text"])
+        if seen:
+            raise InputError(
+                f"{entrant.name} was trained on {seen} of the {len(rows)} {name} rows of dataset {dataset.digest}; allowed: a "
+                f"dataset that keeps them apart, as one prepared with the seed, holdout and counts of {trained_on.digest} does"
+            )
 
 
 def validation_auc(entrant: Entrant, dataset: Dataset, model: Any) -> float:
@@ -120,7 +125,7 @@ def evaluate(test: Rows, scores: np.ndarray, seed: int) -> dict[str, float]:
     for name, (low, high) in metrics.intervals(labels, scores, seed=seed).items():
         found |= {f"test_{name}_low": low, f"test_{name}_high": high}
     right = (scores >= 0.5) == labels.astype(bool)
-    for name, rows in slices.flags(test.frame["text"]).items():
+    for name, rows in test.slices.items():
         if rows.any():
             found[f"test_accuracy_{name}"] = float(right[rows.to_numpy()].mean())
     return found

@@ -134,6 +134,7 @@ def synthetic(labels: np.ndarray, scores: dict[str, np.ndarray], status: str = "
         "models": entries,
     }
     frame = pd.DataFrame({"label": labels, **scores})
+    mlflow.set_experiment(tracking.EXPERIMENT)
     with mlflow.start_run() as run:
         mlflow.set_tag("step", "compare")
         tracking.log_comparison(dataset, result, "", {comparison.SCORES: frame}, {})

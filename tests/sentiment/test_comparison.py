@@ -1,5 +1,6 @@
 """Who takes part in a comparison, and how a finished one is found and read."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -34,7 +35,7 @@ def opened(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture(autouse=True, scope="module")
-def default_store_afterwards() -> object:
+def default_store_afterwards() -> Iterator[None]:
     yield
     mlflow.set_tracking_uri(None)
 
