@@ -16,7 +16,7 @@ from steps.sentiment.command_line import Flags, column_equals, count_or_share, i
 from steps.sentiment.dataset import PROCESSED, Options, prepare, write
 
 #: Rows that profile and figures are made from; the training split is in hash order, so its head is a fair sample.
-PROFILED_ROWS = 100_000
+PROFILED_ROWS = 50_000
 
 
 def flags() -> Flags:
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         prepared = prepare(raw, options)
         profiled = prepared.tweets[prepared.tweets["split"] == "train"].head(PROFILED_ROWS)
         described = profile.of_texts(profiled["text"]) | {"positive_share": float(profiled["label"].mean())}
-        source = given.data if given.data in ("sample", "sentiment140") else Path(given.data).stem
+        source = given.data if given.data in ("sample", "sentiment140") else Path(given.data).name
         files = {
             "profile.json": json.dumps(described, indent=1),
             "report.html": report.render(prepared, profiled, described, source),

@@ -42,7 +42,7 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
         InputError: a run that does not exist, has no model or another dataset; no candidate at all.
     """
     if candidates:
-        found = [runs.get(run_id, "candidates") for run_id in candidates]
+        found = [runs.get(run_id, "candidates") for run_id in dict.fromkeys(candidates)]
         for run in found:
             if run.info.status != "FINISHED" or "model_id" not in run.data.tags:
                 raise InputError(f"candidates={run.info.run_id}: not a finished training run with a model")
@@ -67,9 +67,15 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
 
 
 def _name(run: Run, found: list[Run]) -> str:
-    name = run.data.tags["family"]
-    alone = sum(other.data.tags["family"] == name for other in found) == 1
-    return name if alone else f"{name}-{run.info.run_id[:6]}"
+    # The family; of several runs of one, with the flags in which they differ.
+    family = run.data.tags["family"]
+    others = [other for other in found if other is not run and other.data.tags["family"] == family]
+    differing = [
+        f"{flag}={text}"
+        for flag, text in sorted(run.data.params.items())
+        if flag != "dataset" and any(other.data.params.get(flag) != text for other in others)
+    ]
+    return " ".join([family, *(differing or [run.info.run_id[:6]] * bool(others))])
 
 
 def inputs_digest(dataset: str, models: list[Entrant]) -> str:

@@ -128,7 +128,8 @@ def _checked(raw: Raw, path: Path | str) -> Raw:
         raise InputError(f"{path}: {found}, of {rows} rows; allowed: at most {MAX_BAD_SHARE:.0%} bad rows of {FORMATS}")
     raw.tweets = tweets[good].reindex(columns=list(COLUMNS)).assign(target=target[good].astype("int8"))
     for name in ("user", "sample"):  # a parquet may hold them as numbers or categories
-        raw.tweets[name] = raw.tweets[name].astype("string").astype(object)
+        if raw.tweets[name].dtype != object:
+            raw.tweets[name] = raw.tweets[name].astype("string").astype(object)
     return raw
 
 

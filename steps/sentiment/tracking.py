@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ def find_dataset(uri: str) -> Dataset:
         if not prepared:
             raise InputError("dataset=: nothing has been prepared yet; run the entry point prepare first")
         uri = f"runs:/{prepared[0].info.run_id}/dataset"
-    return load(runs.artifact(uri, "dataset") if ":/" in uri else Path(uri), uri)
+    if ":/" in uri:
+        return load(runs.artifact(uri, "dataset"), uri)
+    return replace(load(Path(uri), uri), uri=str(Path(uri).resolve()))
 
 
 @contextmanager

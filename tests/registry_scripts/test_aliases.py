@@ -133,7 +133,7 @@ def start(models: Models, database: Path, template: tuple[Path, Models]) -> Path
 def test_any_command_leaves_aliases_and_stages_in_step_after_the_crash_of_another(
     database: Path, start: Path, interrupted: str, following: str
 ) -> None:
-    for turn in itertools.count(2, 4):
+    for turn in itertools.count(2, 5):
         copy(start, database)
         crashed = crashes(COMMANDS[interrupted], [], turn)
         outcome(COMMANDS[following], [])
@@ -148,7 +148,7 @@ def test_any_command_leaves_aliases_and_stages_in_step_after_the_crash_of_anothe
 def test_a_second_crash_while_the_first_is_repaired_does_no_harm(database: Path, start: Path, command: str) -> None:
     ended = outcome(COMMANDS[command], [])
     expected = state()
-    for first, second in ((1, 2), (3, 3), (4, 1), (6, 2)):
+    for first, second in ((1, 2), (3, 3), (6, 1)):
         copy(start, database)
         if crashes(COMMANDS[command], [], first) and crashes(COMMANDS[command], [], second):
             assert outcome(COMMANDS[command], []) == ended

@@ -125,9 +125,9 @@ def test_a_version_that_is_no_number_exits_with_2(models: Models, capsys: pytest
     with pytest.raises(SystemExit) as ended:
         rollback.main(["--version", "last"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err == (
-        "rollback: error: --version: got 'last'; allowed: a whole number of at least 1\n"
-    )
+    line = capsys.readouterr().err
+    assert line.startswith("rollback: error: --version: got 'last'; allowed: a whole number of at least 1")
+    assert line.count("\n") == 1
 
 
 def test_a_rollback_survives_a_crash_anywhere(models: Models, database: Path) -> None:

@@ -104,14 +104,15 @@ def test_of_equal_trainings_the_newest_takes_part() -> None:
     assert [entrant.run_id for entrant in entrants(DIGEST, [])] == [newest]
 
 
-def test_models_of_one_family_are_told_apart_by_their_run() -> None:
+def test_models_of_one_family_are_told_apart_by_their_flags_or_else_by_their_run() -> None:
     first, second = trained("m-1"), trained("m-2")
     trained("m-3", family="keras")
-    assert [entrant.name for entrant in entrants(DIGEST, [])] == [
-        f"baseline-{first[:6]}",
-        f"baseline-{second[:6]}",
-        "keras",
-    ]
+    names = [entrant.name for entrant in entrants(DIGEST, [])]
+    assert names == [f"baseline {first[:6]}", f"baseline {second[:6]}", "keras"]
+    for run_id, C in ((first, "2"), (second, "4")):
+        for flag, text in (("C", C), ("seed", "0"), ("dataset", run_id)):
+            MlflowClient().log_param(run_id, flag, text)
+    assert [entrant.name for entrant in entrants(DIGEST, [])] == ["baseline C=2", "baseline C=4", "keras"]
 
 
 def test_candidates_are_taken_in_the_order_given_and_no_others() -> None:

@@ -121,7 +121,7 @@ def test_a_run_tells_flags_metrics_digest_and_code(real: Path) -> None:
     for run in described:
         logged = MlflowClient().get_run(run["run_id"]).data
         assert run["family"] == "baseline"
-        assert run["dataset_source"] == "diary"
+        assert run["dataset_source"] == "diary.csv"
         assert run["dataset_digest"] == run["trained_on_digest"] == logged.tags["dataset_digest"]
         assert run["code_digest"] == logged.tags["code_digest"]
         assert run["training_metrics"]["validation_accuracy"] == logged.metrics["validation_accuracy"]
@@ -162,7 +162,7 @@ def test_the_page_shows_each_model_with_interval_and_slices(real: Path) -> None:
         (row,) = (line for line in page.splitlines() if f"`{run['run_id'][:8]}`" in line)
         assert shown in row
         assert f"{run['training_metrics']['train_rows']:,.0f}" in row
-    assert "## diary, dataset `" in page
+    assert "## diary.csv, dataset `" in page
     assert "negation" in page
 
 
