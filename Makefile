@@ -5,13 +5,13 @@ EXPERIMENT := tweet-sentiment
 DATA ?= sample
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check serve ui bench evidence lock clean
+.PHONY: help run test check serve runs bench evidence lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 .venv/.installed: requirements.txt
-	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version.split()[0]}; use make PYTHON=/path/to/python3.11"'
+	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit(f"Python 3.11 is needed, $(PYTHON) is {sys.version.split()[0]}; use make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
@@ -28,7 +28,7 @@ check: .venv/.installed  ## ruff and mypy
 serve: .venv/.installed  ## MLflow's endpoint for the champion, on port 5001
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow models serve -m models:/tweet-sentiment@champion --env-manager local -p 5001
 
-ui: .venv/.installed  ## MLflow's page of runs and models, on port 5000
+runs: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 	$(BIN)/mlflow ui --port 5000
 
 bench: .venv/.installed  ## speed as ratios measured in one run
