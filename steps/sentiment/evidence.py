@@ -25,7 +25,8 @@ def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) ->
     try:
         (beside / "run.json").write_text(json.dumps(run, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for name, frame in frames.items():
-            small = frame.astype({column: "float32" for column in frame if frame[column].dtype == "float64"})
+            types = {"float64": "float32", "boolean": "bool"}
+            small = frame.astype({name: types[str(kind)] for name, kind in frame.dtypes.items() if str(kind) in types})
             small.to_parquet(beside / name, index=False, compression="zstd")
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)

@@ -32,7 +32,7 @@ SHORT, LONG = 6, 21
 
 def flags(texts: pd.Series) -> pd.DataFrame:
     """Return one boolean column per slice, of shape (n_texts, n_slices)."""
-    words = texts.str.count(r"\S+")
+    words = texts.str.count(r"\S+").to_numpy(dtype=int)
     own = [LINK.sub(" ", text) for text in texts]  # signs inside a link are not the author's
     found = {
         name: [bool(pattern.search(text)) for text in (texts if name == "link" else own)]
