@@ -19,7 +19,7 @@ import yaml
 from mlflow.exceptions import ExecutionException
 
 from steps.sentiment import command_line, comparison, registry, runs, sources, tracking
-from steps.sentiment.command_line import Flags, InputError, names
+from steps.sentiment.command_line import Flags, Values, names
 
 FAMILIES = sorted(path.stem.removeprefix("train_") for path in Path(__file__).parent.glob("train_*.py"))
 #: Flags of `main` that are those of `prepare`.
@@ -58,6 +58,7 @@ class Thread:
 
     def __init__(self, steps: int) -> None:
         self._steps, self._done = steps, 0
+        self.running = ""
         self._defaults = _entry_points()
 
     def step(self, entry_point: str, given: Mapping[str, str], data: str) -> str:
@@ -92,6 +93,7 @@ class Thread:
         print(f"[{self._done}/{self._steps}] {entry_point}: {what}")
 
     def _run(self, entry_point: str, given: Mapping[str, str]) -> str:
+        self.running = entry_point
         parent = mlflow.active_run()
         submitted = mlflow.projects.run(
             str(tracking.PROJECT),
@@ -109,6 +111,15 @@ def main(argv: list[str] | None = None) -> None:
     given = flags().read(argv)
     thread = Thread(steps=len(given.families) + 4)
     fingerprint = sources.fingerprint(given.data, given.human_test)
+    try:
+        found = run(thread, given, fingerprint)
+    except ExecutionException:
+        raise SystemExit(f"main: error: {thread.running} failed; its own error stands above") from None
+    print(f"\n{comparison.table_of(found.run_id)}\n{next_commands()}")
+
+
+def run(thread: Thread, given: Values, fingerprint: str) -> comparison.Comparison:
+    """Run or reuse every step and return the comparison at their end."""
     with tracking.step("main", given.texts, fingerprint):
         prepared = thread.step("prepare", {name: given.texts[name] for name in PREPARE_FLAGS}, fingerprint)
         dataset = tracking.find_dataset(f"runs:/{prepared}/dataset")
@@ -124,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         found = comparison.read(compared)
         decide(thread, found)
-    print(f"\n{comparison.table_of(compared)}\n{next_commands()}")
+    return found
 
 
 def decide(thread: Thread, found: comparison.Comparison) -> None:
@@ -142,12 +153,12 @@ def decide(thread: Thread, found: comparison.Comparison) -> None:
     thread.script("register", {"model": winner})
     try:
         thread.script("promote", {})
-    except ExecutionException as error:
+    except ExecutionException:
         # A refusal is an answer, and its reason stands on the version; anything else is a failure.
         challenger = registry.with_alias(registry.CHALLENGER)
         decision = challenger.tags.get("decision", "") if challenger else ""
         if not decision.startswith("refused"):
-            raise InputError("promote failed; its error stands above") from error
+            raise
         thread.tell("promote", decision)
 
 

@@ -63,6 +63,8 @@ def test_a_champion_is_never_tested_on_what_it_was_trained_on(
 ) -> None:
     other = run_in("mlflow", "run", ".", "--env-manager", "local", "-P", "seed=1", check=False)
     assert other.returncode != 0
+    assert "Traceback" not in other.stderr
+    assert "main: error: compare failed; its own error stands above" in other.stderr
     assert re.search(r"compare: error: champion v1 was trained on \d+ of the \d+ test rows", other.stderr)
 
 
@@ -140,6 +142,10 @@ def test_the_printed_curl_gets_the_answer(served: str, next_commands: tuple[str,
     answers = json.loads(done.stdout)["predictions"]
     assert [set(answer) for answer in answers] == [{"label", "score", "unsure", "truncated"}] * 2
     assert answers[0]["score"] < answers[1]["score"]
+    shown = re.search(r'\{"predictions": \[.*?\]\}', (clone / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    for answer, promised in zip(answers, json.loads(shown[0])["predictions"], strict=True):
+        assert answer == promised | {"score": pytest.approx(promised["score"], abs=0.006)}
 
 
 @pytest.mark.parametrize(
