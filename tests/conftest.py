@@ -9,6 +9,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from hypothesis import settings
+
+# The same examples everywhere: a red test in CI is red at home too.
+settings.register_profile("repeatable", derandomize=True, print_blob=True)
+settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -103,5 +103,5 @@ def unsure_band(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
         rows = order[end - window : end]
         if right[rows].mean() >= TRUSTED:
             break
-        width = float(distance[rows[-1]])
+        width = float(distance[rows[-1]]) + 1e-12  # so that rounding leaves none of these rows outside
     return 0.5 - width, 0.5 + width
