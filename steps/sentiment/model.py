@@ -79,10 +79,10 @@ def clean(text: str) -> str:
     Returns:
         The cleaned text; equal for texts that differ in case, spacing, links or mentions alone.
     """
+    text = undo_entities(text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         text = text.replace("’", "'")
-    text = undo_entities(text)
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     text = text.lower()

@@ -23,6 +23,7 @@ tokens = model._TOKENS
     ("text", "found"),
     [
         ("Don’t go", ["don't", "go"]),
+        ("Don&rsquo;t go", ["don't", "go"]),
         ("@Bob_1 see https://t.co/AbC1 now", ["<user>", "see", "<link>", "now"]),
         ("WWW.example.org/x rocks", ["<link>", "rocks"]),
         ("so goooooood!!!", ["so", "goood", "!!!"]),
