@@ -91,7 +91,6 @@ def choose(
     seed: int,
 ) -> tuple[LogisticRegression, dict[float, float]]:
     """Fit one classifier per candidate C and return the best on validation with all ROC AUCs."""
-
     fitted, aucs = [], {}
     # One after the other: liblinear's random numbers are the process's own, and threads would draw from one another's.
     for C in tqdm(dict.fromkeys(candidates), desc="C", unit="fit", disable=None):
