@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXPERIMENT := tweet-sentiment
 DATA ?= sample
+PORT ?= 5001
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check serve runs bench evidence lock clean
@@ -25,8 +26,8 @@ test: .venv/.installed  ## the whole test suite
 check: .venv/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-serve: .venv/.installed  ## MLflow's endpoint for the champion, on port 5001
-	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow models serve -m models:/tweet-sentiment@champion --env-manager local -p 5001
+serve: .venv/.installed  ## MLflow's endpoint for the champion, on port 5001 (PORT=...)
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow models serve -m models:/tweet-sentiment@champion --env-manager local -p $(PORT)
 
 runs: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 	$(BIN)/mlflow ui --port 5000
@@ -41,5 +42,5 @@ lock: .venv/.installed  ## requirements.txt anew from conda.yaml (needs uv)
 	$(BIN)/python -c 'import yaml; print("\n".join(yaml.safe_load(open("conda.yaml"))["dependencies"][-1]["pip"]))' \
 	| uv pip compile - --upgrade --python-platform linux --python-version 3.11 --quiet --no-header --no-annotate -o requirements.txt
 
-clean:  ## remove what runs and tools left, not the data
-	rm -rf .pytest_cache .mypy_cache .ruff_cache mlflow.db mlruns
+clean:  ## remove the caches of the tools
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis bench.json

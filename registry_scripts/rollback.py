@@ -3,8 +3,8 @@
     mlflow run . -e rollback --env-manager local
     python -m registry_scripts.rollback --version 1
 
-No gate: going back must always work. The champion that is left becomes `previous` (stage Archived), so that a second
-rollback goes forward again; the challenger loses its alias.
+No gate: going back to a version that has been champion must always work. The champion that is left becomes `previous`
+(stage Archived), so that a second rollback goes forward again; the challenger loses its alias.
 """
 
 from datetime import UTC, datetime
@@ -32,6 +32,10 @@ def main(argv: list[str] | None = None) -> None:
     if champion is None:
         raise InputError("there is no champion to leave; run promote first")
     target = aliases.named(given.version, "version") if given.version else registry.with_alias(registry.PREVIOUS)
+    if given.version and target and target.stage not in ("Archived", "Production"):
+        raise InputError(
+            f"--version: {target.number} has never been champion; allowed: a version that has; promote judges new ones"
+        )
     if target is None:
         raise InputError(f"there is no champion before version {champion.number}; name a version with --version")
     if target.number == champion.number:

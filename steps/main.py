@@ -146,9 +146,10 @@ def decide(thread: Thread, found: comparison.Comparison) -> None:
         thread.tell("register", f"nothing to do, the best is registered as version {known.number}")
         thread.tell("promote", f"nothing to do, version {known.number} is the champion")
         return
-    if known and known.tags.get("decided_on") == found.run_id and known.tags["decision"].startswith("refused"):
+    if known and known.tags.get("decided_on") == found.run_id:
+        # Refused, or left again by a rollback: a person's decision is not overruled on the same evidence.
         thread.tell("register", f"nothing to do, the best is registered as version {known.number}")
-        thread.tell("promote", f"version {known.number} was {known.tags['decision']}")
+        thread.tell("promote", f"nothing to do, version {known.number} was decided on before: {known.tags['decision']}")
         return
     thread.script("register", {"model": winner})
     try:

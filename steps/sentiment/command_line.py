@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from mlflow.exceptions import MlflowException
+
 
 class InputError(Exception):
     """What a person gave cannot be used. The message names what was given and what is allowed."""
@@ -145,6 +147,10 @@ def run(main: Callable[[list[str] | None], None], name: str) -> None:
         sys.exit(_fail(f"{name}: error: {error}", 2))
     except RefusedError as refusal:
         sys.exit(_fail(f"{name}: refused: {refusal}", 1))
+    except KeyboardInterrupt:
+        sys.exit(_fail(f"{name}: interrupted", 130))
+    except MlflowException as error:
+        sys.exit(_fail(f"{name}: error: MLflow: {str(error).splitlines()[0]}", 1))
     except OSError as error:
         sys.exit(_fail(f"{name}: error: {error}", 1))
 

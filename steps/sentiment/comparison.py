@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,15 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
     if not found:
         raise InputError(f"no finished training run on dataset {digest}; run a train_ entry point first")
     champion = registry.with_alias(registry.CHAMPION)
-    named = [(_name(run, found), run.data.tags["family"], run.data.tags["model_id"], run.info.run_id) for run in found]
+    names = [_name(run, found) for run in found]
+    names = [
+        name if names.count(name) == 1 else f"{name} {run.info.run_id[:6]}"
+        for name, run in zip(names, found, strict=True)
+    ]
+    named = [
+        (name, run.data.tags["family"], run.data.tags["model_id"], run.info.run_id)
+        for name, run in zip(names, found, strict=True)
+    ]
     if champion and champion.model_id not in {model_id for _, _, model_id, _ in named}:
         named.append((f"champion v{champion.number}", champion.tags["family"], champion.model_id, champion.run_id))
     return [Entrant(*values, champion=bool(champion and champion.model_id == values[2])) for values in named]
@@ -71,11 +80,16 @@ def _name(run: Run, found: list[Run]) -> str:
     family = run.data.tags["family"]
     others = [other for other in found if other is not run and other.data.tags["family"] == family]
     differing = [
-        f"{flag}={text}"
+        f"{flag}={_typed(text)}"
         for flag, text in sorted(run.data.params.items())
-        if flag != "dataset" and any(other.data.params.get(flag) != text for other in others)
+        if flag != "dataset" and any(_typed(other.data.params.get(flag, "")) != _typed(text) for other in others)
     ]
-    return " ".join([family, *(differing or [run.info.run_id[:6]] * bool(others))])
+    return " ".join([family, *differing])
+
+
+def _typed(text: str) -> str:
+    # `mlflow run` logs flags as it quotes them for the shell.
+    return " ".join(shlex.split(text))
 
 
 def inputs_digest(dataset: str, models: list[Entrant]) -> str:

@@ -22,7 +22,7 @@ import pandera.pandas as pandera
 
 from steps.sentiment.command_line import InputError
 from steps.sentiment.model import LINK, MENTION, undo_entities
-from steps.sentiment.sources import NEUTRAL, POSITIVE, Raw
+from steps.sentiment.sources import NEGATIVE, NEUTRAL, POSITIVE, Raw
 
 PROCESSED = Path("data/processed")
 Split = Literal["train", "validation", "test"]
@@ -153,6 +153,10 @@ def _drop(tweets: pd.DataFrame, counts: dict[str, int], reason: str, rows: pd.Se
 def _human_test(rows: pd.DataFrame | None) -> pd.DataFrame | None:
     if rows is None:
         return None
+    if not {NEGATIVE, POSITIVE} <= set(rows["target"]):
+        raise InputError(
+            f"the human-labelled test has the labels {sorted(set(rows['target']))}; allowed: both 0 and 4, and 2 beside them"
+        )
     return pd.DataFrame({"text": [repair(text) for text in rows["text"]], "target": rows["target"].to_numpy()}).assign(
         neutral=lambda frame: frame["target"] == NEUTRAL
     )

@@ -45,6 +45,8 @@ FORMATS = (
 )
 #: Above this share of bad rows the file is not what it was taken for, and is refused.
 MAX_BAD_SHARE = 0.01
+#: Line breaks in one tweet, above which it is no tweet.
+MAX_LINES = 20
 
 
 @dataclass
@@ -119,7 +121,12 @@ def _checked(raw: Raw, path: Path | str) -> Raw:
     for reason, bad in reasons.items():
         raw.bad[reason] += int((good & bad).sum())
         good &= ~bad
-    rows = len(tweets) + raw.bad["a wrong number of columns"]
+    # An unclosed quote makes one text of all lines up to the next quote; each of them counts as a bad row.
+    lines = tweets["text"].str.count("\n").fillna(0)
+    swallowed = good & (lines > MAX_LINES)
+    raw.bad["a line lost to an unclosed quote"] = lost = int((lines[swallowed] + 1).sum())
+    good &= ~swallowed
+    rows = len(tweets) + raw.bad["a wrong number of columns"] + lost - int(swallowed.sum())
     if rows == 0:
         raise InputError(f"{path}: the file holds no tweet; allowed: {FORMATS}")
     bad_rows = {reason: count for reason, count in raw.bad.items() if count}
@@ -177,7 +184,7 @@ def _read_csv(content: bytes, path: Path) -> Raw:
     except UnicodeDecodeError:
         # As published: UTF-8 with damage. Latin-1 keeps every byte, and ftfy mends the text later.
         text = content.decode("latin-1")
-    first = next(csv.reader(io.StringIO(text[:100_000])), [])
+    first = next(csv.reader(io.StringIO(text[:100_000], newline=None)), [])
     header = {"target", "text"} <= set(first)
     columns = tuple(first) if header else PUBLISHED_COLUMNS
     if len(first) != len(columns):

@@ -73,25 +73,25 @@ def test_the_challenger_loses_its_alias(models: Models) -> None:
     assert stages() == {1: "Production", 2: "Archived", 3: "None"}
 
 
-def test_a_named_version_becomes_champion_without_a_gate(models: Models) -> None:
+def test_a_named_version_that_was_champion_comes_back_without_a_gate(models: Models) -> None:
     two_champions(models)
-    register.main(["--model", models.other])
-    rollback.main(["--version", "3"])
-    assert held() == {"champion": 3, "previous": 2}
-    assert stages() == {1: "Archived", 2: "Archived", 3: "Production"}
     rollback.main(["--version", "1"])
-    assert held() == {"champion": 1, "previous": 3}
-    assert stages() == {1: "Production", 2: "Archived", 3: "Archived"}
+    assert held() == {"champion": 1, "previous": 2}
+    assert stages() == {1: "Production", 2: "Archived"}
+    rollback.main(["--version", "2"])
+    assert held() == {"champion": 2, "previous": 1}
+    assert stages() == {1: "Archived", 2: "Production"}
 
 
-def test_a_refused_version_may_still_be_named(models: Models) -> None:
+def test_a_version_that_was_never_champion_cannot_come_back(models: Models) -> None:
     register.main(["--model", models.strong])
     promote.main([])
     register.main(["--model", models.weak])
     with pytest.raises(RefusedError):
         promote.main([])
-    rollback.main(["--version", "2"])
-    assert held() == {"champion": 2, "previous": 1}
+    with pytest.raises(InputError, match="--version: 2 has never been champion"):
+        rollback.main(["--version", "2"])
+    assert held() == {"champion": 1, "challenger": 2}
     assert_in_step()
 
 

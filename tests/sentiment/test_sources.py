@@ -488,3 +488,15 @@ def test_server_with_nothing_to_give(tmp_path, serve, published):
     with pytest.raises(InputError, match="could not be downloaded"):
         sources.download(tmp_path, [server.address], md5(published), attempts=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_lost_to_an_unclosed_quote_are_counted_and_refused(file):
+    rows = [f"{4 * (row % 2)},tweet no {row}" for row in range(1000)]
+    rows[500] = '0,"an open quote'
+    assert "with a line lost to an unclosed quote, of 100" in refused(
+        file("open.csv", "target,text\n" + "\n".join(rows))
+    )
+
+
+def test_carriage_returns_alone_end_lines_too(file):
+    assert len(sources.read(file("old.csv", "target,text\r0,bad day\r4,good day\r")).tweets) == 2
