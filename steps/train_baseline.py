@@ -3,7 +3,7 @@
     mlflow run . -e train_baseline --env-manager local
     python -m steps.train_baseline --max_rows 100000 --C 4
 
-Fitted on 1.5 million tweets in about two and a half minutes on two cores (4 GiB), on the bundled sample in a second.
+Fitted on 1.5 million tweets in about three minutes on two cores (6 GiB), on the bundled sample in a second.
 Tokens keep negation, emoticons, emoji and punctuation; C is chosen on validation by ROC AUC. Leaves a finished run with
 the model (no pickle, no scikit-learn object: words as JSON, weights as npz), its metrics and figures.
 """
