@@ -50,11 +50,17 @@ def test_the_decision_is_shown_whole(models: Models, capsys: pytest.CaptureFixtu
         promote.main([])
     reason = str(refusal.value).removeprefix("version 2: ")
     assert printed(capsys)[1].endswith(f"refused: {reason}")
-    rollback.main(["--version", "2"])
+
+
+def test_a_rollback_is_shown(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
+    for model in (models.weak, models.strong):
+        register.main(["--model", model])
+        promote.main([])
+    rollback.main([])
     first, second = printed(capsys)
-    assert first.startswith("1 previous Archived")
-    assert second.startswith("2 champion Production")
-    assert second.endswith("rolled back to, from version 1")
+    assert first.startswith("1 champion Production")
+    assert first.endswith("rolled back to, from version 2")
+    assert second.startswith("2 previous Archived")
 
 
 def test_an_interrupted_promotion_is_finished_and_said(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
