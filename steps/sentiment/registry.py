@@ -1,9 +1,7 @@
 """The read side of the model registry. Writing it is registry_scripts/registry's alone."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -71,8 +69,3 @@ def _registered(client: MlflowClient) -> Any:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-
-
-def logged_model(model_id: str) -> Any:
-    """Return MLflow's record of a logged model."""
-    return mlflow.get_logged_model(model_id)

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from steps import prepare, train_baseline
 from steps.sentiment import runs
 from steps.sentiment.command_line import InputError
-from tests.conftest import statuses
+from tests.conftest import ROOT, statuses
 
 
 def test_ngrams_are_counted_and_the_rare_ones_left_out() -> None:
@@ -36,6 +37,22 @@ def test_of_several_c_validation_chooses() -> None:
     classifier, aucs = train_baseline.choose([0.001, 1.0], train, validation, seed=0)  # type: ignore[arg-type]
     assert set(aucs) == {0.001, 1.0}
     assert max(aucs, key=aucs.__getitem__) == classifier.C
+
+
+def test_values_of_c_fitted_in_processes_are_those_fitted_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pd.read_csv(ROOT / "data/sample/tweets.csv")
+    counts, _ = train_baseline.count_ngrams(texts["text"].tolist(), min_df=1, max_features=100_000)
+    train = (counts.astype(np.float64), texts["target"].to_numpy())
+    assert counts.data.size * 8 > 1e6  # more than joblib copies: the processes read it from a file
+    found = []
+    for enough in (10**6, 10, 10):
+        monkeypatch.setattr(train_baseline, "TEXTS_FOR_TWO_CORES", enough)
+        found.append(train_baseline.choose([2.0, 2.0, 4.0], train, (train[0][:500], train[1][:500]), seed=3))
+    (in_turn, aucs), *in_processes = found
+    assert set(aucs) == {2.0, 4.0}
+    for classifier, others in in_processes:
+        assert others == aucs
+        assert np.array_equal(classifier.coef_, in_turn.coef_)
 
 
 def test_more_rows_learn_more_and_equal_seeds_learn_the_same(store: Path) -> None:
