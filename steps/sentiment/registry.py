@@ -1,6 +1,7 @@
 """The read side of the model registry. Writing it is registry_scripts/registry's alone."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
