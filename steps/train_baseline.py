@@ -148,6 +148,7 @@ def fit(train: pd.DataFrame, validation: pd.DataFrame, given: Values, folder: Pa
     write(folder, ngrams, tfidf.idf_, classifier)
     return tracking.Trained(
         family="baseline",
+        name="baseline",
         loader="tfidf",
         folder=folder,
         settings={"max_ngram": MAX_NGRAM},

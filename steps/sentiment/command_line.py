@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -100,6 +100,37 @@ def positive_numbers(text: str) -> list[float]:
     if not values or not all(0 < value < math.inf for value in values):
         raise ValueError("one or more numbers above 0, separated by commas")
     return values
+
+
+def positive_number(text: str) -> float:
+    """Read one number above 0."""
+    try:
+        (value,) = positive_numbers(text)
+    except ValueError:
+        raise ValueError("a number above 0") from None
+    return value
+
+
+def fraction(text: str) -> float:
+    """Read a share from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise ValueError("a number from 0 to below 1")
+    return value
+
+
+def one_of(allowed: Collection[str]) -> Callable[[str], str]:
+    """Return a flag type: one of the `allowed` names."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(", ".join(allowed))
+        return text
+
+    return parse
 
 
 def column_equals(text: str) -> tuple[str, str]:

@@ -76,15 +76,17 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
 
 
 def _name(run: Run, found: list[Run]) -> str:
-    # The family; of several runs of one, with the flags in which they differ.
-    family = run.data.tags["family"]
-    others = [other for other in found if other is not run and other.data.tags["family"] == family]
+    # The model's name; of several with one name, with the flags in which they differ and that are not left out.
+    name = run.data.tags["model_name"]
+    others = [other for other in found if other is not run and other.data.tags["model_name"] == name]
     differing = [
         f"{flag}={_typed(text)}"
         for flag, text in sorted(run.data.params.items())
-        if flag != "dataset" and any(_typed(other.data.params.get(flag, "")) != _typed(text) for other in others)
+        if flag != "dataset"
+        and _typed(text)
+        and any(_typed(other.data.params.get(flag, "")) != _typed(text) for other in others)
     ]
-    return " ".join([family, *differing])
+    return " ".join([name, *differing])
 
 
 def _typed(text: str) -> str:

@@ -154,8 +154,49 @@ class TfidfScorer:
         return np.concatenate(found_rows), np.concatenate(found_columns)
 
 
+#: Texts in one run of a network: with more, the numbers of a batch leave the processor's cache.
+BATCH = 128
+
+
+class OnnxScorer:
+    """A network over word numbers, run by onnxruntime.
+
+    Files: `tokenizer.json` (Hugging Face tokenizers; reads cleaned texts) and `model.onnx` (input: int32 of shape
+    (n, n_words), 0 as padding; output: logits of shape (n, 1)). A text beyond `max_tokens` words is cut there.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._max_tokens = int(settings["max_tokens"])
+        self._unknown = self._tokenizer.get_vocab()["[UNK]"]
+        self._session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+
+    def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Score `texts`, those of about equal length together."""
+        cleaned = [clean(text) for text in texts]
+        # A text without a word is one unknown word, as in training.
+        numbers = [
+            found.ids or [self._unknown]
+            for found in self._tokenizer.encode_batch_fast(cleaned, add_special_tokens=False)
+        ]
+        lengths = np.array([len(found) for found in numbers])
+        logits = np.empty(len(texts))
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            block = np.zeros((len(rows), min(lengths[rows[-1]], self._max_tokens)), dtype=np.int32)
+            for row, line in zip(rows, block, strict=True):
+                kept = numbers[row][: self._max_tokens]
+                line[: len(kept)] = kept
+            logits[rows] = self._session.run(None, {"numbers": block})[0][:, 0]
+        return logits, lengths > self._max_tokens
+
+
 #: A new framework is one entry here.
-LOADERS: dict[str, Callable[[Path, dict[str, Any]], Scorer]] = {"tfidf": TfidfScorer}
+LOADERS: dict[str, Callable[[Path, dict[str, Any]], Scorer]] = {"tfidf": TfidfScorer, "onnx": OnnxScorer}
 
 
 class SentimentModel(PythonModel):

@@ -8,6 +8,7 @@ whatever experiment they are, since `mlflow run` takes the experiment from its o
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,13 +19,14 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Run
 
 from steps.sentiment import metrics, plots, profile, runs, served
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, RefusedError
 from steps.sentiment.comparison import RESULT, TABLE
 from steps.sentiment.dataset import Dataset, load
 from steps.sentiment.model import sigmoid
@@ -34,6 +36,8 @@ MODEL_FILE = Path(__file__).with_name("model.py")
 PROJECT = MODEL_FILE.parents[2]
 #: Largest difference allowed between the score as trained and as served.
 PARITY = 1e-4
+#: A model that calls a class this much rarer than it is, on validation, has fallen to the other class.
+COLLAPSE = 0.2
 
 
 def code_digest(step: str) -> str:
@@ -79,7 +83,7 @@ def find_dataset(uri: str) -> Dataset:
 def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> Iterator[Run]:
     """Open the run of a step: the one that `mlflow run` made, or a new one in the project's experiment.
 
-    An exception leaves the run FAILED, never RUNNING.
+    An exception leaves the run FAILED, never RUNNING; what a killed process left RUNNING is closed by the next step.
 
     Args:
         name: the entry point.
@@ -89,6 +93,7 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
     """
     if "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+    _close_abandoned()
     with mlflow.start_run(run_name=run_name or name, log_system_metrics=True) as run:
         known = mlflow.get_run(run.info.run_id).data.params
         mlflow.log_params({flag: text for flag, text in flags.items() if flag not in known})
@@ -97,10 +102,42 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
                 "step": name,
                 "step_key": step_key(name, flags, data),
                 "code_digest": code_digest(name),
+                "process": _process(psutil.Process()),
                 "mlflow.runName": run_name or name,
             }
         )
         yield run
+
+
+@contextmanager
+def trial(name: str, values: Mapping[str, Any]) -> Iterator[None]:
+    """Open a child run of the active one for a trial of a search, with its hyperparameters.
+
+    Args:
+        name: shown in the MLflow UI.
+        values: hyperparameters by name.
+    """
+    with mlflow.start_run(run_name=name, nested=True):
+        mlflow.log_params(dict(values))
+        mlflow.set_tags({"step": "trial", "process": _process(psutil.Process())})
+        yield
+
+
+def _process(process: psutil.Process) -> str:
+    return f"{socket.gethostname()} {process.pid} {process.create_time():.2f}"
+
+
+def _close_abandoned() -> None:
+    # SIGKILL and power cuts leave a run RUNNING. Only those of this machine can be known to be gone.
+    ours = f"attributes.status = 'RUNNING' and tags.process LIKE '{socket.gethostname()} %'"
+    for run in mlflow.search_runs(search_all_experiments=True, filter_string=ours, output_format="list"):
+        pid = int(run.data.tags["process"].split()[1])
+        try:
+            there = _process(psutil.Process(pid)) == run.data.tags["process"]
+        except psutil.NoSuchProcess:
+            there = False
+        if not there:
+            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
 
 
 def log_prepared(folder: Path, counts: Mapping[str, int], digest: str) -> None:
@@ -120,25 +157,27 @@ class Trained:
 
     Attributes:
         family: name of the family, `baseline` for example.
+        name: of the model among those of its family, `word2vec bilstm` for example.
         loader: the key of `model.LOADERS`.
         folder: files of the loader.
         settings: JSON for the loader, in `model.json` under its name.
         requirements: pip requirements of the loader, pinned.
         validation_logits: logits of the validation texts from the training framework, shape (n_validation,).
-        history: metrics of each epoch, if there were epochs.
         seconds: time of the training, in seconds.
         facts: further numbers worth a metric.
+        files: further files worth keeping with the run, under `files/`.
     """
 
     family: str
+    name: str
     loader: str
     folder: Path
     settings: dict[str, Any]
     requirements: list[str]
     validation_logits: np.ndarray
     seconds: float
-    history: list[dict[str, float]] = field(default_factory=list)
     facts: dict[str, float] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
 
 
 def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFrame) -> str:
@@ -156,9 +195,11 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
         The URI of the logged model, `models:/m-...`.
 
     Raises:
+        RefusedError: the model has fallen to one class.
         RuntimeError: the served model does not load, or answers otherwise than the trained one.
     """
     labels = validation["label"].to_numpy()
+    _refuse_collapse(labels, trained.validation_logits)
     slope, intercept = metrics.calibrate(labels, trained.validation_logits)
     scores = sigmoid(slope * trained.validation_logits + intercept)
     band = metrics.unsure_band(labels, scores)
@@ -175,9 +216,16 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
     (trained.folder / "profile.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
 
     log_input(dataset, "training")
-    mlflow.set_tags({"family": trained.family, "dataset_digest": dataset.digest, "dataset_uri": dataset.uri})
-    for epoch, values in enumerate(trained.history, 1):
-        mlflow.log_metrics(values, step=epoch)
+    mlflow.set_tags(
+        {
+            "family": trained.family,
+            "model_name": trained.name,
+            "dataset_digest": dataset.digest,
+            "dataset_uri": dataset.uri,
+        }
+    )
+    for path in trained.files:
+        mlflow.log_artifact(str(path), "files")
     model = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(MODEL_FILE),
@@ -214,6 +262,26 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
     )
     mlflow.set_tag("model_id", model.model_id)
     return model.model_uri
+
+
+def _refuse_collapse(labels: np.ndarray, logits: np.ndarray) -> None:
+    # A network can rank tweets well and still call nearly all of them one class: a ROC AUC alone would not show it.
+    called, there = float((logits > 0).mean()), float(labels.mean())
+    if called < COLLAPSE * there or 1 - called < COLLAPSE * (1 - there):
+        raise RefusedError(
+            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class. "
+            "Try a lower learning rate, more rows or another seed"
+        )
+
+
+def log_settings(values: Mapping[str, Any]) -> None:
+    """Log the settings that a search has found as parameters `found_...` of the active run."""
+    mlflow.log_params({f"found_{name}": value for name, value in values.items()})
+
+
+def log_epoch(epoch: int, values: Mapping[str, float]) -> None:
+    """Log the metrics of an epoch, counted from 1, to the active run."""
+    mlflow.log_metrics(dict(values), step=epoch)
 
 
 def log_comparison(

@@ -1,0 +1,306 @@
+"""Networks over word vectors in Keras: architectures, training in length buckets, checkpoints, export to ONNX.
+
+Sources: Iyyer et al. 2015 (deep averaging), Kim 2014 (convolution over words), Hochreiter and Schmidhuber 1997 (LSTM),
+Conneau et al. 2017 (BiLSTM, pooled over the words).
+"""
+
+import json
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+from sklearn.metrics import log_loss, roc_auc_score
+from tqdm import tqdm
+
+from steps.sentiment.command_line import InputError, RefusedError
+from steps.sentiment.model import sigmoid
+from steps.sentiment.schedule import Rows, batches, learning_rate
+from steps.sentiment.vocabulary import Encoded
+
+Model = keras.Model
+#: The metric that chooses epochs and configurations.
+OBJECTIVE = "epoch_validation_roc_auc"
+#: Words that a convolution sees at once.
+WIDTHS = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A network and its training.
+
+    Attributes:
+        architecture: of ARCHITECTURES.
+        units: width of the hidden layer, of each convolution or of each direction of the LSTM.
+        dropout: share of the features of all words, and of the last hidden features, dropped in training.
+        learning_rate: of Adam, at its highest, after the warm-up and before the cosine decay.
+        batch_size: tweets in a step.
+        epochs: passes over the training rows at most.
+        frozen_epochs: the first of them, in which the word vectors stay as they are.
+        patience: epochs without a better validation ROC AUC after which training ends.
+        seed: of weights, order and dropout.
+    """
+
+    architecture: str = "bilstm"
+    units: int = 128
+    dropout: float = 0.3
+    learning_rate: float = 1e-3
+    batch_size: int = 512
+    epochs: int = 5
+    frozen_epochs: int = 1
+    patience: int = 1
+    seed: int = 0
+
+
+def _average(vectors: Any, there: Any, settings: Settings) -> Any:
+    mean = layers.GlobalAveragePooling1D()(vectors)
+    return layers.Dense(settings.units, activation="relu")(mean)
+
+
+def _cnn(vectors: Any, there: Any, settings: Settings) -> Any:
+    # ReLU is not negative, so that the zeros of the padding never win the maximum.
+    found = [
+        layers.GlobalMaxPooling1D()(
+            layers.Conv1D(settings.units, width, padding="same", activation="relu")(vectors * there) * there
+        )
+        for width in WIDTHS
+    ]
+    return layers.Concatenate()(found)
+
+
+def _pooled(states: Any, there: Any) -> Any:
+    # An LSTM's states lie above -1: padding of -1 never wins the maximum.
+    mean = ops.sum(states * there, axis=1) / ops.sum(there, axis=1)
+    return layers.Concatenate()([mean, ops.max(ops.where(there > 0, states, -1.0), axis=1)])
+
+
+def _lstm(vectors: Any, there: Any, settings: Settings) -> Any:
+    return _pooled(layers.LSTM(settings.units, return_sequences=True)(vectors), there)
+
+
+def _bilstm(vectors: Any, there: Any, settings: Settings) -> Any:
+    return _pooled(layers.Bidirectional(layers.LSTM(settings.units, return_sequences=True))(vectors), there)
+
+
+ARCHITECTURES = {"average": _average, "cnn": _cnn, "lstm": _lstm, "bilstm": _bilstm}
+
+
+def build(vectors: np.ndarray, settings: Settings) -> keras.Model:
+    """Return an untrained network: int32 word numbers of shape (n, n_words), 0 as padding, to logits of shape (n, 1)."""
+    keras.utils.clear_session()  # what the earlier networks of a search left behind
+    keras.utils.set_random_seed(settings.seed)
+    numbers = keras.Input((None,), dtype="int32", name="numbers")
+    there = ops.expand_dims(ops.cast(ops.not_equal(numbers, 0), "float32"), -1)
+    embedding = layers.Embedding(*vectors.shape, mask_zero=True, name="embedding")
+    dropped = layers.SpatialDropout1D(settings.dropout)(embedding(numbers))
+    hidden = ARCHITECTURES[settings.architecture](dropped, there, settings)
+    logits = layers.Dense(1, name="logit")(layers.Dropout(settings.dropout)(hidden))
+    network = keras.Model(numbers, logits, name=settings.architecture)
+    embedding.set_weights([vectors])
+    return network
+
+
+def logits(network: keras.Model, texts: Encoded, batch_size: int = 512) -> np.ndarray:
+    """Return the logit of each text, shape (n_texts,)."""
+    order = np.argsort(texts.lengths, kind="stable")
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    found = np.empty(len(texts))
+    found[order] = network.predict(_Batches(texts, batches), verbose=0)[:, 0]
+    return found
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches of texts by their rows, with the labels where there are some."""
+
+    def __init__(self, texts: Encoded, batches: list[np.ndarray], labels: np.ndarray | None = None) -> None:
+        super().__init__()
+        self._texts, self._batches, self._labels = texts, batches, labels
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        rows = self._batches[index]
+        numbers = self._texts.padded(rows)
+        return (numbers,) if self._labels is None else (numbers, self._labels[rows, None].astype(np.float32))
+
+
+def _compile(network: keras.Model, settings: Settings, epoch: int) -> None:
+    network.get_layer("embedding").trainable = epoch >= settings.frozen_epochs
+    network.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+
+
+class Checkpoint:
+    """The state after the last finished epoch, on disk; an epoch's folder appears whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, network: keras.Model, best: keras.Model | None, history: list[dict[str, float]]) -> None:
+        """Keep the state after an epoch; `best` where this epoch is the best so far, else the one kept before stays."""
+        before = self._newest()
+        beside = self.folder / f".{uuid4().hex}"
+        beside.mkdir(parents=True)
+        network.save(beside / "last.keras")
+        if best is not None:
+            best.save_weights(beside / "best.weights.h5")
+        elif before:
+            shutil.copy2(before / "best.weights.h5", beside / "best.weights.h5")
+        (beside / "history.json").write_text(json.dumps(history), encoding="utf-8")
+        beside.rename(self.folder / f"epoch-{len(history):03}")
+        if before:
+            shutil.rmtree(before)
+
+    def load(self) -> tuple[keras.Model, list[dict[str, float]]] | None:
+        """Return the network, with its optimizer, and the history, or None where there is no checkpoint.
+
+        Raises:
+            InputError: the checkpoint cannot be read.
+        """
+        newest = self._newest()
+        if newest is None:
+            return None
+        try:
+            history = json.loads((newest / "history.json").read_text(encoding="utf-8"))
+            return keras.models.load_model(newest / "last.keras"), history
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise InputError(
+                f"the checkpoint {newest} cannot be read ({_first_line(error)}); remove it to start anew"
+            ) from error
+
+    def best(self, network: keras.Model) -> None:
+        """Put the best weights so far into `network`.
+
+        Raises:
+            InputError: they are those of another shape.
+        """
+        newest = self._newest()
+        assert newest is not None, "there is no checkpoint yet"
+        try:
+            network.load_weights(newest / "best.weights.h5")
+        except (ValueError, OSError, KeyError) as error:
+            raise InputError(
+                f"the checkpoint {newest} does not fit this network ({_first_line(error)}); remove it to start anew"
+            ) from error
+
+    def remove(self) -> None:
+        """Remove the checkpoint of a training that is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _newest(self) -> Path | None:
+        return max(self.folder.glob("epoch-*"), default=None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+class _Steps(keras.callbacks.Callback):
+    """Sets the learning rate of each step and shows loss and time left."""
+
+    def __init__(self, epoch: int, per_epoch: int, settings: Settings) -> None:
+        super().__init__()
+        self._first, self._all, self._highest = epoch * per_epoch, settings.epochs * per_epoch, settings.learning_rate
+        self._bar = tqdm(total=per_epoch, desc=f"epoch {epoch + 1}/{settings.epochs}", unit="batch", disable=None)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate.assign(learning_rate(self._first + batch, self._all, self._highest))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+        self._bar.update()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._bar.close()
+
+
+def fit(
+    vectors: np.ndarray,
+    train: Rows,
+    validation: Rows,
+    settings: Settings,
+    checkpoint: Checkpoint,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, values: None,
+    until: int | None = None,
+) -> tuple[keras.Model, list[dict[str, float]]]:
+    """Train a network, from its checkpoint where there is one, and return the best epoch's, with the history.
+
+    Ends early after `settings.patience` epochs without a better validation ROC AUC. Equal seeds give equal networks on
+    one machine; a training that was killed ends as one that was not.
+
+    Args:
+        vectors: float32 of shape (n_words, dimension).
+        train: training rows.
+        validation: validation rows: they choose the epoch, and nothing else.
+        settings: of network and training.
+        checkpoint: kept after each epoch; removed by the caller once the result is safe.
+        on_epoch: is told of each epoch, from 1, and its values when it ends; also of those before a kill.
+        until: epoch after which to stop for now, with the learning rates of the whole training; the checkpoint stays.
+
+    Raises:
+        InputError: the checkpoint is broken or of another shape.
+        RefusedError: the training diverged.
+    """
+    tf.config.experimental.enable_op_determinism()
+    network = build(vectors, settings)
+    resumed = checkpoint.load()
+    last, history = resumed or (network, [])
+    if resumed:
+        checkpoint.best(network)  # a checkpoint of another shape ends here
+        for number, values in enumerate(history, 1):
+            on_epoch(number, values)
+    for epoch in range(len(history), min(until or settings.epochs, settings.epochs)):
+        if _has_ended(history, settings):
+            break
+        if epoch in (0, settings.frozen_epochs):
+            _compile(last, settings, epoch)
+        # The state of the dropout is the network's own; the order of the rows is the epoch's.
+        order = batches(train.texts.lengths, settings.batch_size, np.random.default_rng([settings.seed, epoch]))
+        start = time.perf_counter()
+        fitted = last.fit(
+            _Batches(train.texts, order, train.labels),
+            shuffle=False,
+            verbose=0,
+            callbacks=[_Steps(epoch, len(order), settings)],
+        )
+        found = logits(last, validation.texts)
+        if not np.isfinite(found).all():
+            raise RefusedError(
+                f"training diverged in epoch {epoch + 1}; try a learning rate below {settings.learning_rate:g}"
+            )
+        values = {
+            "train_loss": float(fitted.history["loss"][0]),
+            "epoch_validation_loss": float(log_loss(validation.labels, sigmoid(found), labels=[0, 1])),
+            OBJECTIVE: float(roc_auc_score(validation.labels, found)),
+            "epoch_seconds": time.perf_counter() - start,
+        }
+        better = values[OBJECTIVE] > max((past[OBJECTIVE] for past in history), default=0)
+        history.append(values)
+        checkpoint.save(last, last if better else None, history)
+        on_epoch(epoch + 1, values)
+    checkpoint.best(network)
+    return network, history
+
+
+def _has_ended(history: list[dict[str, float]], settings: Settings) -> bool:
+    aucs = [values[OBJECTIVE] for values in history]
+    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= settings.patience
+
+
+def export(network: keras.Model, folder: Path) -> None:
+    """Write the network as `model.onnx` (onnxruntime) into `folder`."""
+    numbers = keras.InputSpec(shape=(None, None), dtype="int32", name="numbers")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras asks for np.object to find out which numpy it has
+        network.export(folder / "model.onnx", format="onnx", verbose=False, input_signature=[numbers])
