@@ -253,6 +253,7 @@ def fit(
         RefusedError: the training diverged.
     """
     tf.config.experimental.enable_op_determinism()
+    tf.get_logger().setLevel("ERROR")  # each network of a search is traced anew, and TensorFlow warns of it
     network = build(vectors, settings)
     resumed = checkpoint.load()
     last, history = resumed or (network, [])
