@@ -37,8 +37,11 @@ def folder(name: str, digest: str, settings: Mapping[str, Any], make: Callable[[
             start = time.perf_counter()
             make(beside)
             (beside / SECONDS).write_text(json.dumps(time.perf_counter() - start), encoding="utf-8")
-            if not found.is_dir():  # another run may have been faster
+            try:
                 beside.rename(found)
+            except OSError:
+                if not found.is_dir():  # else another run was faster, and made the same
+                    raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return found

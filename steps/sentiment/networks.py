@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,24 +113,24 @@ def logits(network: keras.Model, texts: Encoded, batch_size: int = 512) -> np.nd
     order = np.argsort(texts.lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     found = np.empty(len(texts))
-    found[order] = network.predict(_Batches(texts, batches), verbose=0)[:, 0]
+    found[order] = network.predict(_batches(texts, batches), verbose=0)[:, 0]
     return found
 
 
-class _Batches(keras.utils.PyDataset):
-    """Batches of texts by their rows, with the labels where there are some."""
+def _batches(texts: Encoded, order: list[np.ndarray], labels: np.ndarray | None = None) -> tf.data.Dataset:
+    """Return batches of texts by their rows, with the labels where there are some."""
+    # With a signature: Keras' own adapter takes the length of the first two batches, where they agree, for that of all.
+    signature: Any = tf.TensorSpec((None, None), tf.int32)
+    if labels is not None:
+        signature = (signature, tf.TensorSpec((None, 1), tf.float32))
 
-    def __init__(self, texts: Encoded, batches: list[np.ndarray], labels: np.ndarray | None = None) -> None:
-        super().__init__()
-        self._texts, self._batches, self._labels = texts, batches, labels
+    def read() -> Iterator[Any]:
+        for rows in order:
+            numbers = texts.padded(rows)
+            yield numbers if labels is None else (numbers, labels[rows, None].astype(np.float32))
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        rows = self._batches[index]
-        numbers = self._texts.padded(rows)
-        return (numbers,) if self._labels is None else (numbers, self._labels[rows, None].astype(np.float32))
+    found = tf.data.Dataset.from_generator(read, output_signature=signature)
+    return found.apply(tf.data.experimental.assert_cardinality(len(order))).prefetch(2)
 
 
 def _compile(network: keras.Model, settings: Settings, epoch: int) -> None:
@@ -266,11 +266,12 @@ def fit(
             break
         if epoch in (0, settings.frozen_epochs):
             _compile(last, settings, epoch)
-        # The state of the dropout is the network's own; the order of the rows is the epoch's.
+        # Order of the rows and dropout follow from seed and epoch alone, so that a killed training goes on as it would have.
+        _seed_dropout(last, settings.seed, epoch)
         order = batches(train.texts.lengths, settings.batch_size, np.random.default_rng([settings.seed, epoch]))
         start = time.perf_counter()
         fitted = last.fit(
-            _Batches(train.texts, order, train.labels),
+            _batches(train.texts, order, train.labels),
             shuffle=False,
             verbose=0,
             callbacks=[_Steps(epoch, len(order), settings)],
@@ -292,6 +293,13 @@ def fit(
         on_epoch(epoch + 1, values)
     checkpoint.best(network)
     return network, history
+
+
+def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
+    dropouts = [layer for layer in network.layers if isinstance(layer, layers.Dropout | layers.SpatialDropout1D)]
+    for number, layer in enumerate(dropouts):
+        # Keras counts the draws in the second number; an epoch has fewer than 2^20.
+        layer.seed_generator.state.assign([seed + number, epoch << 20])
 
 
 def _has_ended(history: list[dict[str, float]], settings: Settings) -> bool:
