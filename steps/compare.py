@@ -31,6 +31,8 @@ from steps.sentiment.paired import mcnemar
 #: Texts asked one at a time for the latency of a single request.
 SINGLE_TEXTS = 50
 BATCH = 256
+#: Models drawn in one figure, the best on validation: with more, none is seen.
+CURVES = 6
 
 
 def flags() -> Flags:
@@ -213,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         frames = {comparison.SCORES: test.artifact()}
         if human_rows is not None:
             frames[comparison.HUMAN_SCORES] = human_rows.artifact()
-        tracking.log_comparison(dataset, result, table(entries), frames, figures(entrants, test))
+        tracking.log_comparison(dataset, result, table(entries), frames, figures(entries, test))
     print(
         f"compare: {len(entries)} model(s) on {len(test.frame):,} test rows of dataset {dataset.digest} ({dataset.source})"
     )
@@ -221,13 +223,13 @@ def main(argv: list[str] | None = None) -> None:
         print(table(entries))
 
 
-def figures(entrants: list[Entrant], test: Rows) -> dict[str, Figure]:
-    """Return the curves of all models in one figure each, and a confusion matrix per model."""
-    by_name = {entrant.name: test.scores[entrant.model_id] for entrant in entrants}
+def figures(entries: list[dict[str, Any]], test: Rows) -> dict[str, Figure]:
+    """Return the curves of the first models in one figure each, and a confusion matrix of every model."""
+    by_name = {entry["name"]: test.scores[entry["model_id"]] for entry in entries}
     confusions = {
         f"confusion-{name}": plots.confusion(test.labels, score, f"test, {name}") for name, score in by_name.items()
     }
-    return plots.curves(test.labels, by_name, "test") | confusions
+    return plots.curves(test.labels, dict(list(by_name.items())[:CURVES]), "test") | confusions
 
 
 if __name__ == "__main__":

@@ -51,7 +51,12 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
         "commit": tags.get("mlflow.source.git.commit", ""),
         "code_digest": tags["code_digest"],
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").isoformat(timespec="seconds"),
-        "flags": {name: text for name, text in sorted(run.data.params.items()) if name != "dataset"},
+        # Of a file only the name: where it lay is the machine's own business.
+        "flags": {
+            name: Path(text).name if Path(text).is_absolute() else text
+            for name, text in sorted(run.data.params.items())
+            if name != "dataset"
+        },
         "training_metrics": {
             name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")
         },

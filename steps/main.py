@@ -18,7 +18,7 @@ import mlflow
 import yaml
 from mlflow.exceptions import ExecutionException
 
-from steps.sentiment import command_line, comparison, registry, runs, sources, tracking
+from steps.sentiment import command_line, comparison, keys, registry, runs, sources, tracking
 from steps.sentiment.command_line import Flags, Values, names
 
 FAMILIES = sorted(path.stem.removeprefix("train_") for path in Path(__file__).parent.glob("train_*.py"))
@@ -46,7 +46,7 @@ def flags() -> Flags:
 
 
 def _entry_points() -> dict[str, dict[str, str]]:
-    project = yaml.safe_load((tracking.PROJECT / "MLproject").read_text(encoding="utf-8"))
+    project = yaml.safe_load((keys.PROJECT / "MLproject").read_text(encoding="utf-8"))
     return {
         entry_point: {name: str(parameter["default"]) for name, parameter in block.get("parameters", {}).items()}
         for entry_point, block in project["entry_points"].items()
@@ -72,7 +72,7 @@ class Thread:
         Returns:
             The id of the finished run.
         """
-        key = tracking.step_key(entry_point, {**self._defaults[entry_point], **given}, data)
+        key = keys.step_key(entry_point, {**self._defaults[entry_point], **given}, data)
         for run in runs.finished(step_key=key):
             self.tell(entry_point, f"reused, run {run.info.run_id}")
             return run.info.run_id
@@ -96,7 +96,7 @@ class Thread:
         self.running = entry_point
         parent = mlflow.active_run()
         submitted = mlflow.projects.run(
-            str(tracking.PROJECT),
+            str(keys.PROJECT),
             entry_point=entry_point,
             parameters=dict(given),
             env_manager="local",
@@ -167,7 +167,7 @@ def next_commands() -> str:
     """Return the two commands to type next."""
     environment = Path(sys.prefix)
     try:
-        activate = f". {shlex.quote(str(environment.relative_to(tracking.PROJECT) / 'bin/activate'))} && "
+        activate = f". {shlex.quote(str(environment.relative_to(keys.PROJECT) / 'bin/activate'))} && "
     except ValueError:
         activate = ""  # an environment that is not ours is active already
     question = '{"inputs": ["@AirParadis lost my bag again", "not bad at all, thanks to the crew :)"]}'

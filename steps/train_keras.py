@@ -9,7 +9,7 @@ on after the last finished epoch. Leaves a finished run with the model (ONNX and
 of each epoch and figures.
 """
 
-from steps.sentiment import command_line, network_training, networks, tracking
+from steps.sentiment import command_line, keys, network_training, networks, tracking
 from steps.sentiment.command_line import Flags, Values, fraction, integer, one_of, positive_number
 from steps.sentiment.networks import Settings
 
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     name = f"{given.embedding} {given.architecture}"
     with tracking.step("train_keras", given.texts, dataset.digest, name):
         data = network_training.inputs(dataset, given, given.max_rows)
-        kept = network_training.checkpoint(tracking.step_key("train_keras", given.texts, dataset.digest))
+        kept = network_training.checkpoint(keys.step_key("train_keras", given.texts, dataset.digest))
         network, history = network_training.fit(data, settings(given, len(data.train.texts)), kept)
         seconds = sum(values["epoch_seconds"] for values in history)  # also those before a kill
         uri = network_training.log(network, name, data, dataset, {"epochs_run": len(history)}, seconds)

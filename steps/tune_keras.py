@@ -22,7 +22,7 @@ from keras_tuner.engine import base_tuner, trial
 from tabulate import tabulate
 from tqdm import tqdm
 
-from steps.sentiment import command_line, network_training, networks, tracking
+from steps.sentiment import command_line, keys, network_training, networks, tracking
 from steps.sentiment.command_line import Flags, RefusedError, Values, integer, names, one_of, optional, positive_number
 from steps.sentiment.network_training import Inputs
 from steps.sentiment.networks import OBJECTIVE, Settings
@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     """Search, train the best on all rows, check and log it."""
     given = flags().read(argv)
     dataset = tracking.find_dataset(given.dataset)
-    key = tracking.step_key("tune_keras", given.texts, dataset.digest)
+    key = keys.step_key("tune_keras", given.texts, dataset.digest)
     with tracking.step("tune_keras", given.texts, dataset.digest):
         data = network_training.inputs(dataset, given, given.search_rows)
         rows = len(data.train.texts)

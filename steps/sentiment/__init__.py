@@ -5,12 +5,20 @@ sources         reads and downloads raw tweets
 dataset         raw tweets -> the prepared dataset, and back from its folder
 profile         reference statistics of texts and scores, for drift
 report          the readable page of a prepared dataset
+derived         files made once from a dataset and reused
+vocabulary      words as numbers
+embeddings      vectors of the words
+encoder         the packaged sentence encoder
+schedule        order and speed of a network's training
+networks        networks in Keras
+network_training    inputs and outputs of a network's run
 model           the one file that ships inside every registered model
 metrics         labels and scores -> numbers and intervals
 paired          two models on the same rows -> a test
 slices          which kinds of text a model must also be good at
 plots           labels and scores -> figures
 served          what a logged model answers in a fresh process
+keys            what equal work is found again by
 tracking        the only writer of MLflow runs
 runs            the read side of MLflow runs
 registry        the read side of the model registry

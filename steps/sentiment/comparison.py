@@ -77,8 +77,8 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
 
 def _name(run: Run, found: list[Run]) -> str:
     # The model's name; of several with one name, with the flags in which they differ and that are not left out.
-    name = run.data.tags["model_name"]
-    others = [other for other in found if other is not run and other.data.tags["model_name"] == name]
+    name = _model_name(run)
+    others = [other for other in found if other is not run and _model_name(other) == name]
     differing = [
         f"{flag}={_typed(text)}"
         for flag, text in sorted(run.data.params.items())
@@ -87,6 +87,10 @@ def _name(run: Run, found: list[Run]) -> str:
         and any(_typed(other.data.params.get(flag, "")) != _typed(text) for other in others)
     ]
     return " ".join([name, *differing])
+
+
+def _model_name(run: Run) -> str:
+    return run.data.tags.get("model_name", run.data.tags["family"])
 
 
 def _typed(text: str) -> str:

@@ -10,7 +10,6 @@ import inspect
 import itertools
 import logging
 import re
-import urllib.error
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,7 +180,7 @@ def _glove(dataset: Dataset, options: Options) -> Embedding:
     words = vocabulary.words(tokenizer)
     vectors = np.zeros((len(words), known.vector_size))
     found = np.zeros(len(words), dtype=bool)
-    for number, word in enumerate(words):
+    for number, word in enumerate(words[2:], 2):  # padding and unknown are no words
         vector = _nearest_form(known, word)
         if vector is not None:
             vectors[number], found[number] = vector, True
@@ -199,11 +198,13 @@ _MASKS = {"<link>": "<url>"}
 
 
 def _nearest_form(known: KeyedVectors, word: str) -> np.ndarray | None:
-    # As it is; without #; with letters repeated less; else the mean of its parts ("don't" of don and t, "a-b" of a and b).
+    # As it is; without #; with letters repeated less; else the mean of its parts ("don't" of don and t, "<user>" of user).
     plain = _MASKS.get(word, word).lstrip("#") or word
     for form in (word, plain, re.sub(r"(.)\1{2,}", r"\1\1", plain), re.sub(r"(.)\1{2,}", r"\1", plain)):
         if form in known:
             return known[form]
+    if not re.fullmatch(r"\w.*|<\w+>", plain):
+        return None  # ":d" is no d, and "<3" no three
     parts = [known[part] for part in re.findall(r"\w+", plain) if part in known]
     return np.mean(parts, axis=0) if parts else None
 
@@ -215,28 +216,48 @@ def read_vectors(path: Path) -> KeyedVectors:
         InputError: another format, a broken line, vectors of several lengths, a number that is none.
     """
     try:
-        with gensim.utils.open(str(path), "rb") as file:
-            header = len(file.readline().split()) == 2
+        header = _has_header(path)
         known = KeyedVectors.load_word2vec_format(str(path), binary=False, no_header=not header)
-    except (ValueError, EOFError, OSError, IndexError) as error:
+    except Exception as error:  # a damaged file raises what its compression's module thinks of
         raise InputError(
             f"vectors={path}: {error}; allowed: a text file, gzipped or not, with one word and its numbers a line "
             "(GloVe's format; word2vec's has a first line with the number of words and of dimensions)"
         ) from error
-    if not np.isfinite(known.vectors).all() or not known.vector_size:
-        raise InputError(f"vectors={path}: holds numbers that are not finite, or none; allowed: finite numbers")
+    if not np.isfinite(known.vectors).all():
+        raise InputError(f"vectors={path}: holds numbers that are not finite; allowed: finite numbers")
     return known
 
 
+def _has_header(path: Path) -> bool:
+    # Counted here, for gensim believes a header that promises fewer words than there are or more than memory holds, and
+    # takes the only number of a line for all of its dimensions.
+    with gensim.utils.open(str(path), "rb") as file:
+        first = file.readline().rstrip()
+        sizes = [line.rstrip().count(b" ") for line in file]
+    header = len(first.split()) == 2
+    words, dimension = map(int, first.split()) if header else (len(sizes), first.count(b" "))
+    if dimension < 1:
+        raise ValueError("no numbers in line 1")
+    for number, size in enumerate(sizes, 2):
+        if size != dimension:
+            raise ValueError(f"{size} and not {dimension} numbers in line {number}")
+    if words != len(sizes):
+        raise ValueError(f"{len(sizes)} words and not {words}, as line 1 says")
+    return header
+
+
 def _downloaded(name: str) -> Path:
+    by_hand = Path(gensim.downloader.BASE_DIR, name, f"{name}.gz")
+    if by_hand.is_file():
+        return by_hand  # gensim would ask its server for the list of names even so
     logging.getLogger("gensim.downloader").setLevel(logging.CRITICAL)
     try:
         return Path(gensim.downloader.load(name, return_path=True))
-    except (ValueError, OSError, urllib.error.URLError) as error:
+    except Exception as error:  # gensim raises no narrower one for a wrong checksum
         raise InputError(
             f"vectors={name}: no such file, and gensim-data does not give it ({error}); allowed: a file of vectors in text format, or "
             "a name of https://github.com/piskvorky/gensim-data (glove-twitter-100), whose "
-            f"NAME.gz can also be put at {Path(gensim.downloader.BASE_DIR, name, name)}.gz by hand"
+            f"NAME.gz can also be put at {by_hand} by hand"
         ) from error
 
 

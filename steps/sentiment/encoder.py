@@ -68,7 +68,7 @@ def _fetch(folder: Path) -> None:
 
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines() or ["no reason given"]
-    return [line for line in lines if line.startswith("ERROR")][-1:] or lines[-1:]
+    return ([line for line in lines if line.startswith("ERROR")] or lines)[-1]
 
 
 def _checked(folder: Path) -> Path:

@@ -17,6 +17,9 @@ Made by `make evidence` from `docs/results/evidence/`, which holds the flags, me
 the runs named here; a test makes this page again and compares. Intervals are 95 % (bootstrap).
 """
 
+#: Models drawn in one figure, and of one family in the README: with more, none is seen.
+SHOWN, SHOWN_OF_FAMILY = 6, 3
+
 
 def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) -> None:
     """Write one model's evidence beside, then rename: a folder is whole or not there."""
@@ -52,7 +55,7 @@ def page(evidence: Path, figures: Path) -> str:
         first, rows = models[0]
         labels = rows["label"].to_numpy()
         for name, figure in plots.curves(
-            labels, {run["name"]: scores["score"] for run, scores in models}, "test"
+            labels, {run["name"]: scores["score"] for run, scores in models[:SHOWN]}, "test"
         ).items():
             figures.mkdir(parents=True, exist_ok=True)
             figure.savefig(figures / f"{digest}-{name}.png", dpi=90)
@@ -60,7 +63,8 @@ def page(evidence: Path, figures: Path) -> str:
             f"## {first['dataset_source']}, dataset `{digest}`\n",
             f"{first['test_rows']:,} test rows; {first['human_test_rows']} human-labelled rows, which choose nothing.\n",
             _table(models) + "\n",
-            _slices(models) + "\n",
+            *(grid + "\n" for grid in _grids([run for run, _ in models])),
+            _slices(models[:SHOWN]) + "\n",
             "".join(
                 f"![{name}](results/figures/{digest}-{name}.png)\n"
                 for name in ("roc", "precision_recall", "calibration")
@@ -70,7 +74,12 @@ def page(evidence: Path, figures: Path) -> str:
 
 
 def summary(evidence: Path) -> str:
-    """Return the README's table: the models of every dataset in three figures each."""
+    """Return the README's table: the best models of each family on every dataset in a few figures each."""
+    shown: list[dict[str, Any]] = []
+    for run, _ in read(evidence):
+        same = [one for one in shown if all(one[key] == run[key] for key in ("dataset_digest", "family"))]
+        if len(same) < SHOWN_OF_FAMILY:
+            shown.append(run)
     rows = [
         {
             "model": run["name"],
@@ -80,7 +89,7 @@ def summary(evidence: Path) -> str:
             f"accuracy on {run['human_test_rows']} human-labelled": figure(run["test_metrics"], "human_test_accuracy"),
             "training on 2 cores, s": f"{run['training_metrics']['train_seconds']:.0f}",
         }
-        for run, _ in read(evidence)
+        for run in shown
     ]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
@@ -117,10 +126,29 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
                 "training, s": f"{training['train_seconds']:.0f}",
                 "ms per tweet (batch / one)": f"{test['predict_ms_per_tweet']:.3f} / {test['predict_ms_single']:.2f}",
                 "MB": f"{training['model_size_mb']:.1f}",
+                "unknown words": f"{training['oov_share']:.1%}" if "oov_share" in training else "",
                 "run, commit": f"`{run['run_id'][:8]}`, `{run['commit'][:8]}`",
             }
         )
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _grids(found: list[dict[str, Any]]) -> list[str]:
+    """Return a table of embeddings by architectures for each number of training rows that many networks share."""
+    networks = [run for run in found if "embedding" in run["flags"] and "trials" not in run["flags"]]
+    tables = []
+    for rows in sorted({run["training_metrics"]["train_rows"] for run in networks}):
+        cells: dict[str, dict[str, str]] = {}
+        for run in networks:
+            if run["training_metrics"]["train_rows"] == rows:
+                embedding, architecture = run["flags"]["embedding"], run["flags"]["architecture"]
+                cells.setdefault(embedding, {"embedding": embedding}).setdefault(
+                    architecture, f"{run['test_metrics']['test_roc_auc']:.4f}"
+                )
+        if sum(len(row) - 1 for row in cells.values()) > SHOWN:
+            table = tabulate(list(cells.values()), headers="keys", tablefmt="github", disable_numparse=True)
+            tables.append(f"ROC AUC of embedding by architecture, {rows:,.0f} training tweets:\n\n{table}")
+    return tables
 
 
 def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:

@@ -5,7 +5,6 @@ keys give equal results, so `main` reuses the run), `dataset_digest` and `code_d
 whatever experiment they are, since `mlflow run` takes the experiment from its own flag.
 """
 
-import hashlib
 import json
 import os
 import socket
@@ -29,38 +28,14 @@ from steps.sentiment import metrics, plots, profile, runs, served
 from steps.sentiment.command_line import InputError, RefusedError
 from steps.sentiment.comparison import RESULT, TABLE
 from steps.sentiment.dataset import Dataset, load
+from steps.sentiment.keys import MODEL_FILE, code_digest, step_key
 from steps.sentiment.model import sigmoid
 
 EXPERIMENT = "tweet-sentiment"
-MODEL_FILE = Path(__file__).with_name("model.py")
-PROJECT = MODEL_FILE.parents[2]
 #: Largest difference allowed between the score as trained and as served.
 PARITY = 1e-4
 #: A model that calls a class this much rarer than it is, on validation, has fallen to the other class.
 COLLAPSE = 0.2
-
-
-def code_digest(step: str) -> str:
-    """Return a digest of what a step runs: its own file, the library and the lock of the environment."""
-    files = [PROJECT / "steps" / f"{step}.py", *sorted(MODEL_FILE.parent.glob("*.*")), PROJECT / "requirements.txt"]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
-
-
-#: Flags that only name data; the digest of the data stands in the key for them.
-DATA_FLAGS = {"data", "human_test", "dataset", "candidates"}
-
-
-def step_key(step: str, flags: Mapping[str, str], data: str) -> str:
-    """Return the key under which a finished step with equal inputs is reused.
-
-    Args:
-        step: name of the entry point.
-        flags: its flags as typed, defaults included.
-        data: digest of the data that it reads.
-    """
-    counted = {name: text for name, text in flags.items() if name not in DATA_FLAGS}
-    content = json.dumps([step, counted, data, code_digest(step)], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def find_dataset(uri: str) -> Dataset:
@@ -111,12 +86,7 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
 
 @contextmanager
 def trial(name: str, values: Mapping[str, Any]) -> Iterator[None]:
-    """Open a child run of the active one for a trial of a search, with its hyperparameters.
-
-    Args:
-        name: shown in the MLflow UI.
-        values: hyperparameters by name.
-    """
+    """Open a child run of the active one for a trial of a search, with its hyperparameters by name."""
     with mlflow.start_run(run_name=name, nested=True):
         mlflow.log_params(dict(values))
         mlflow.set_tags({"step": "trial", "process": _process(psutil.Process())})
@@ -269,13 +239,12 @@ def _refuse_collapse(labels: np.ndarray, logits: np.ndarray) -> None:
     called, there = float((logits > 0).mean()), float(labels.mean())
     if called < COLLAPSE * there or 1 - called < COLLAPSE * (1 - there):
         raise RefusedError(
-            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class. "
-            "Try a lower learning rate, more rows or another seed"
+            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class; try other settings"
         )
 
 
 def log_settings(values: Mapping[str, Any]) -> None:
-    """Log the settings that a search has found as parameters `found_...` of the active run."""
+    """Log what a search has found as parameters `found_...` of the active run."""
     mlflow.log_params({f"found_{name}": value for name, value in values.items()})
 
 

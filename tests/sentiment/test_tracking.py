@@ -1,6 +1,8 @@
-"""Runs as steps leave them: keys, datasets, states, and the check that a model must pass before its run may finish."""
+"""Runs as steps leave them: datasets, states, and the check that a model must pass before its run may finish."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import mlflow
@@ -10,47 +12,8 @@ import pytest
 
 from steps import prepare
 from steps.sentiment import runs, served, tracking
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, RefusedError
 from tests.conftest import statuses
-
-FLAGS = {"C": "2", "seed": "0", "dataset": "runs:/1/dataset"}
-
-
-def test_a_key_counts_step_flags_data_and_code_but_not_the_name_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = tracking.step_key("train_baseline", FLAGS, "digest")
-    assert key == tracking.step_key("train_baseline", FLAGS | {"dataset": "elsewhere"}, "digest")
-    assert key == tracking.step_key("train_baseline", dict(reversed(FLAGS.items())), "digest")
-    others = {
-        tracking.step_key("compare", FLAGS, "digest"),
-        tracking.step_key("train_baseline", FLAGS | {"C": "4"}, "digest"),
-        tracking.step_key("train_baseline", FLAGS, "other"),
-    }
-    monkeypatch.setattr(tracking, "code_digest", lambda step: "changed")
-    others.add(tracking.step_key("train_baseline", FLAGS, "digest"))
-    assert len(others | {key}) == 5
-
-
-def test_the_code_of_a_step_is_its_file_the_library_and_the_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = tracking.code_digest("prepare")
-    assert before != tracking.code_digest("compare")
-    for name in ("steps/prepare.py", "steps/sentiment/model.py", "requirements.txt"):
-        copy = tmp_path / name.replace("/", "-")
-        for source in (
-            *tracking.PROJECT.glob("steps/*.py"),
-            *tracking.PROJECT.glob("steps/sentiment/*.*"),
-            tracking.PROJECT / "requirements.txt",
-        ):
-            target = copy / source.relative_to(tracking.PROJECT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
-        monkeypatch.setattr(tracking, "PROJECT", copy)
-        monkeypatch.setattr(tracking, "MODEL_FILE", copy / "steps/sentiment/model.py")
-        assert tracking.code_digest("prepare") == before
-        (copy / name).write_text((copy / name).read_text() + "\n# changed\n")
-        assert tracking.code_digest("prepare") != before
-        monkeypatch.undo()
 
 
 def test_a_step_that_fails_leaves_a_failed_run_and_one_that_ends_a_finished_one(store: Path) -> None:
@@ -62,6 +25,57 @@ def test_a_step_that_fails_leaves_a_failed_run_and_one_that_ends_a_finished_one(
         assert "RUNNING" in statuses()
     assert sorted(statuses()) == ["FAILED", "FAILED", "FINISHED"]
     assert [run.data.params for run in runs.finished(step="prepare")] == [{"seed": "0"}]
+
+
+def test_what_a_killed_process_left_running_is_closed_and_what_still_runs_is_not(store: Path) -> None:
+    mlflow.set_experiment(tracking.EXPERIMENT)
+    host = socket.gethostname()
+    left = {
+        "gone": f"{host} 999999999 1.00",
+        "another process with its number": f"{host} {os.getpid()} 1.00",
+        "another machine's": "elsewhere 999999999 1.00",
+        "ours": "",
+    }
+    for name, process in left.items():
+        with tracking.step("prepare", {}, "digest", name) as run:
+            pass
+        client = mlflow.MlflowClient()
+        client.update_run(run.info.run_id, status="RUNNING")
+        if process:
+            client.set_tag(run.info.run_id, "process", process)
+    with tracking.step("prepare", {}, "digest", "now"):
+        found = mlflow.search_runs(search_all_experiments=True, output_format="list")
+        states = {run.info.run_name: run.info.status for run in found}
+    assert states == {
+        "gone": "KILLED",
+        "another process with its number": "KILLED",
+        "another machine's": "RUNNING",
+        "ours": "RUNNING",
+        "now": "RUNNING",
+    }
+
+
+def test_a_trial_is_a_child_run_that_no_comparison_takes_for_a_model(store: Path) -> None:
+    with tracking.step("tune_keras", {}, "digest") as parent, tracking.trial("trial 0", {"units": 8}):
+        tracking.log_epoch(1, {"loss": 0.5})
+    (trial,) = runs.finished(step="trial")
+    assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert (trial.data.params, trial.data.metrics) == ({"units": "8"}, {"loss": 0.5})
+    assert "model_id" not in trial.data.tags
+
+
+@pytest.mark.parametrize(
+    ("positive", "called", "refused"),
+    [(0.5, 0.0, True), (0.5, 1.0, True), (0.5, 0.91, True), (0.5, 0.89, False), (0.05, 0.02, False), (0.05, 0.0, True)],
+)
+def test_a_model_that_fell_to_one_class_is_refused(positive: float, called: float, refused: bool) -> None:
+    rows = np.linspace(0, 1, 1001)
+    labels, logits = (rows < positive).astype(int), called - rows + 1e-9
+    if refused:
+        with pytest.raises(RefusedError, match="it fell to one class"):
+            tracking._refuse_collapse(labels, logits)
+    else:
+        tracking._refuse_collapse(labels, logits)
 
 
 def test_flags_that_mlflow_run_has_logged_are_left_as_they_are(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +112,7 @@ def trained(folder: Path, logits: np.ndarray) -> tracking.Trained:
     ones = np.ones(1)
     np.savez(folder / "weights.npz", ngrams=np.array([1]), idf=ones, coefficients=ones, intercept=-ones / 2)
     requirements = ["mlflow-skinny==3.17.2"]
-    return tracking.Trained("toy", "tfidf", folder, {"max_ngram": 1}, requirements, logits, 1.0)
+    return tracking.Trained("toy", "toy", "tfidf", folder, {"max_ngram": 1}, requirements, logits, 1.0)
 
 
 def test_a_model_that_answers_otherwise_than_it_was_trained_may_not_finish(store: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Run, environment
 
-STEPS = ("prepare", "train_baseline", "compare", "register", "promote")
+STEPS = ("prepare", "train_baseline", "train_keras", "compare", "register", "promote")
 
 
 def progress(printed: str) -> dict[str, str]:
@@ -48,9 +48,11 @@ def test_a_second_run_reuses_every_step(thread: subprocess.CompletedProcess[str]
 
 def test_a_better_model_replaces_the_champion(run_in: Run, tmp_path: Path) -> None:
     store = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/other.db"}
-    weak = run_in("mlflow", "run", ".", "--env-manager", "local", "-P", "max_rows=250", **store)
+    weak = run_in(
+        "mlflow", "run", ".", "--env-manager", "local", "-P", "max_rows=250", "-P", "families=baseline", **store
+    )
     assert progress(weak.stdout)["promote"].startswith("done in")
-    better = run_in("mlflow", "run", ".", "--env-manager", "local", **store)
+    better = run_in("mlflow", "run", ".", "--env-manager", "local", "-P", "families=baseline", **store)
     assert progress(better.stdout)["promote"].startswith("done in")
     assert "champion v1" in better.stdout
     versions = run_in("python", "-m", "registry_scripts.versions", **store).stdout
@@ -61,7 +63,9 @@ def test_a_better_model_replaces_the_champion(run_in: Run, tmp_path: Path) -> No
 def test_a_champion_is_never_tested_on_what_it_was_trained_on(
     thread: subprocess.CompletedProcess[str], run_in: Run
 ) -> None:
-    other = run_in("mlflow", "run", ".", "--env-manager", "local", "-P", "seed=1", check=False)
+    other = run_in(
+        "mlflow", "run", ".", "--env-manager", "local", "-P", "seed=1", "-P", "families=baseline", check=False
+    )
     assert other.returncode != 0
     assert "Traceback" not in other.stderr
     assert "main: error: compare failed; its own error stands above" in other.stderr
@@ -74,7 +78,7 @@ def test_a_champion_is_never_tested_on_what_it_was_trained_on(
         ("train_baseline", "C=abc", "train_baseline: error: --C: got 'abc'; allowed: one or more numbers above 0"),
         ("prepare", "data=nope.csv", "prepare: error: no such file: nope.csv; allowed: "),
         ("promote", "version=99", "promote: error: --version: no version 99 of tweet-sentiment; allowed: 1"),
-        ("main", "families=lstn", "main: error: --families: got 'lstn'; allowed: baseline"),
+        ("main", "families=lstn", "main: error: --families: got 'lstn'; allowed: baseline, keras"),
         ("compare", "unknown=1", "compare: error: unrecognized arguments: --unknown 1"),
     ],
 )
