@@ -34,6 +34,7 @@ runs: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 
 bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench.py --data "$(DATA)" --flags "$(FLAGS)"
+	$(BIN)/python tests/bench_networks.py --data "$(DATA)" --flags "$(FLAGS)"
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence

@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import sys
+from types import ModuleType
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from steps import train_baseline
+from steps.sentiment import network_training
 from tests.conftest import ROOT
 
 PINS: list[str] = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"][-1]["pip"]
@@ -57,8 +59,17 @@ def test_mlflow_reads_conda_yaml_without_ignoring_a_dependency(caplog: pytest.Lo
     assert "will not be installed" not in caplog.text
 
 
-def test_a_served_baseline_needs_few_packages_all_pinned_as_in_the_lock() -> None:
+@pytest.mark.parametrize("family", [train_baseline, network_training], ids=lambda module: module.__name__)
+def test_a_served_model_needs_few_packages_all_pinned_as_in_the_lock(family: ModuleType) -> None:
     pins = {canonicalize_name(pin.name): str(pin.specifier) for pin in LOCK}
-    for requirement in map(Requirement, train_baseline.REQUIREMENTS):
+    for requirement in map(Requirement, family.REQUIREMENTS):
         assert str(requirement.specifier) == pins[canonicalize_name(requirement.name)]
-        assert requirement.name not in ("scikit-learn", "tensorflow", "torch", "gensim", "keras-tuner", "mlflow")
+        assert requirement.name not in (
+            "scikit-learn",
+            "tensorflow",
+            "torch",
+            "gensim",
+            "keras",
+            "keras-tuner",
+            "mlflow",
+        )

@@ -11,7 +11,7 @@ import pytest
 from mlflow.entities import Run
 
 from steps import prepare
-from steps.sentiment import runs
+from steps.sentiment import dataset, runs
 from steps.sentiment.model import Answer
 from tests.conftest import ROOT
 
@@ -30,7 +30,8 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         (folder / "data").symlink_to(ROOT / "data")
-        patch.setattr(prepare, "PROCESSED", folder / "processed")
+        for module in (prepare, dataset):
+            patch.setattr(module, "PROCESSED", folder / "processed")
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         prepare.main([])
         step = importlib.import_module(f"steps.{request.param}")
@@ -45,8 +46,8 @@ def test_run_says_what_it_was_and_what_it_reached(trained: Run) -> None:
     assert trained.data.metrics["validation_roc_auc"] > 0.55
     assert {"family", "model_id", "dataset_digest", "code_digest", "step_key"} <= set(trained.data.tags)
     assert trained.data.params["seed"] == "0"
-    dataset = trained.inputs.dataset_inputs[0].dataset
-    assert dataset.digest == trained.data.tags["dataset_digest"]
+    given = trained.inputs.dataset_inputs[0].dataset
+    assert given.digest == trained.data.tags["dataset_digest"]
     figures = {file.path for file in mlflow.MlflowClient().list_artifacts(trained.info.run_id, "figures")}
     assert figures == {f"figures/{name}.png" for name in ("roc", "precision_recall", "calibration", "confusion")}
 

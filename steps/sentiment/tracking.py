@@ -239,7 +239,7 @@ def _refuse_collapse(labels: np.ndarray, logits: np.ndarray) -> None:
     called, there = float((logits > 0).mean()), float(labels.mean())
     if called < COLLAPSE * there or 1 - called < COLLAPSE * (1 - there):
         raise RefusedError(
-            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class; try other settings"
+            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class"
         )
 
 
