@@ -1,0 +1,77 @@
+"""The results page of many networks: a grid, and no more models in a figure or in the README than can be read."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steps.sentiment import evidence
+
+EMBEDDINGS, ARCHITECTURES = ("learned", "glove"), ("average", "cnn", "lstm", "bilstm")
+
+
+def one(folder: Path, name: str, auc: float, flags: dict[str, str], rows: int = 1000) -> None:
+    """Write the evidence of one made-up model."""
+    family = "keras" if "embedding" in flags else "baseline"
+    test = {f"test_{metric}{end}": auc for metric in ("accuracy", "f1", "roc_auc") for end in ("", "_low", "_high")}
+    run = {
+        "name": name,
+        "family": family,
+        "run_id": f"{name:0>32}",
+        "commit": "0" * 40,
+        "dataset_digest": "0123",
+        "dataset_source": "made.csv",
+        "flags": flags,
+        "training_metrics": {"train_rows": rows, "train_seconds": 1.0, "model_size_mb": 1.0}
+        | ({"oov_share": 0.125} if "embedding" in flags else {}),
+        "test_metrics": test
+        | {"validation_roc_auc": auc, "test_ece": 0.01, "predict_ms_per_tweet": 0.1, "predict_ms_single": 0.2},
+        "test_rows": 40,
+        "human_test_rows": 0,
+    }
+    random = np.random.default_rng(0)
+    scores = pd.DataFrame({"label": np.tile([0, 1], 20), "score": random.uniform(size=40), "negation": True})
+    evidence.write(folder / "0123" / f"{family}-{name}", run, {"scores.parquet": scores})
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Evidence of a baseline, eight networks on 1,000 rows, one of them again on 5,000, and one tuned."""
+    one(tmp_path, "baseline", 0.8, {"C": "2"})
+    for number, (embedding, architecture) in enumerate(itertools.product(EMBEDDINGS, ARCHITECTURES)):
+        flags = {"embedding": embedding, "architecture": architecture}
+        one(tmp_path, f"{embedding} {architecture}", 0.81 + number / 1000, flags)
+    one(tmp_path, "large", 0.9, {"embedding": "glove", "architecture": "lstm"}, rows=5000)
+    one(tmp_path, "tuned", 0.85, {"embedding": "glove", "architecture": "cnn,lstm", "trials": "20"})
+    return tmp_path
+
+
+def test_networks_on_equal_rows_make_a_grid(many: Path, tmp_path: Path) -> None:
+    page = evidence.page(many, tmp_path / "figures")
+    assert page.count("ROC AUC of embedding by architecture") == 1
+    grid = page.split("ROC AUC of embedding by architecture, 1,000 training tweets:")[1].strip().splitlines()
+    assert [cell.strip() for cell in grid[0].split("|")[1:-1]] == ["embedding", *reversed(ARCHITECTURES)]
+    assert [cell.strip() for cell in grid[2].split("|")[1:-1]] == ["glove", "0.8170", "0.8160", "0.8150", "0.8140"]
+    assert [cell.strip() for cell in grid[3].split("|")[1:-1]] == ["learned", "0.8130", "0.8120", "0.8110", "0.8100"]
+
+
+def test_the_table_holds_all_with_their_unknown_words_and_the_slices_the_best(many: Path, tmp_path: Path) -> None:
+    page = evidence.page(many, tmp_path / "figures")
+    table, slices = page.split("Accuracy by slice:")
+    assert table.count("| 12.5% ") == 10
+    header = slices.strip().splitlines()[0]
+    assert header.count("|") == 3 + evidence.SHOWN
+    assert "large" in header
+    assert "baseline" not in header
+
+
+def test_the_readme_shows_the_best_three_of_each_family(many: Path) -> None:
+    rows = evidence.summary(many).splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["large", "tuned", "glove bilstm", "baseline"]
+
+
+def test_few_networks_make_no_grid(tmp_path: Path) -> None:
+    one(tmp_path, "alone", 0.8, {"embedding": "glove", "architecture": "cnn"})
+    assert "embedding by architecture" not in evidence.page(tmp_path, tmp_path / "figures")
