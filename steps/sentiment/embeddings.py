@@ -180,7 +180,7 @@ def _glove(dataset: Dataset, options: Options) -> Embedding:
     words = vocabulary.words(tokenizer)
     vectors = np.zeros((len(words), known.vector_size))
     found = np.zeros(len(words), dtype=bool)
-    for number, word in enumerate(words[2:], 2):  # padding and unknown are no words
+    for number, word in enumerate(words):
         vector = _nearest_form(known, word)
         if vector is not None:
             vectors[number], found[number] = vector, True

@@ -102,12 +102,18 @@ def test_folder_of_a_faster_run_is_taken(place):
     assert list(place.iterdir()) == [folder.resolve()]
 
 
-def test_makers_at_once_end_with_one_whole_folder(place):
+def test_makers_at_once_end_with_one_whole_folder(place, monkeypatch):
     together = threading.Barrier(8)
-    found = []
+    rename, found = Path.rename, []
+
+    def rename_together(path: Path, target: Path) -> Path:
+        together.wait(10)
+        return rename(path, target)
 
     def run() -> None:
-        found.append(derived.folder("vectors", DIGEST, SETTINGS, Maker(lambda: together.wait(10))))
+        found.append(derived.folder("vectors", DIGEST, SETTINGS, Maker()))
+
+    monkeypatch.setattr(Path, "rename", rename_together)
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:

@@ -48,7 +48,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     people, moods = ["ann", "bob", "the dog", "the cat"], ["likes", "hates", "eats"]
     texts = [
         f"{random.choice(people)} {random.choice(moods)} {random.choice(['soup', 'rain', 'bread'])} :)"
-        for _ in range(150)
+        for _ in range(6000)
     ]
     texts += ["seldom rain", "seldom soup seldomly", "seldomly bread once"]
     return write_dataset(tmp_path_factory.mktemp("data") / "made", texts, "0123456789abcdef")
@@ -101,8 +101,8 @@ def test_options_bound_the_vocabulary(dataset):
     assert ":)" in words
     everything = vocabulary.words(embeddings.load("learned", dataset, replace(SMALL, min_count=1)).tokenizer)
     assert "once" in everything
-    with pytest.raises(InputError, match="min_count=1000"):
-        embeddings.load("word2vec", dataset, replace(SMALL, min_count=1000))
+    with pytest.raises(InputError, match="min_count=100000"):
+        embeddings.load("word2vec", dataset, replace(SMALL, min_count=100_000))
     assert len(list(DERIVED.iterdir())) == 2, "the refused vocabulary is left half-written"
 
 
@@ -396,7 +396,7 @@ def use(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 @pytest.fixture
 def base(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Gensim's own folder, and the one for its temporary files, are ours."""
+    """Ours in place of gensim's own folder and the one of its temporary files."""
     monkeypatch.setattr(gensim.downloader, "BASE_DIR", str(place / "gensim-data"))
     (place / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place / "temporary"))

@@ -175,6 +175,8 @@ def test_interpreter_without_pip_says_so_in_one_line(place, monkeypatch):
     broken.chmod(0o755)
     monkeypatch.setattr(encoder.sys, "executable", str(broken))
     assert "(No module named pip)" in refused_and_nothing_left()
+    broken.write_text("#!/bin/sh\necho 'ERROR: no space left\n[notice] a newer pip is there' >&2\nexit 1\n")
+    assert "(ERROR: no space left)" in refused_and_nothing_left()
     broken.write_text("#!/bin/sh\nexit 1\n")
     assert "(no reason given)" in refused_and_nothing_left()
 
@@ -202,6 +204,14 @@ def test_folder_of_a_faster_run_is_taken(index, monkeypatch):
     monkeypatch.setattr(encoder, "_checked", check_while_another_run_ends)
     assert encoder.minilm() == FOLDER
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted({Path(name).parts[0] for name in MODEL})
+    assert [path.name for path in Path("data/raw").iterdir()] == [encoder.MODULE]
+
+
+def test_file_in_the_way_is_an_error(index):
+    index.publish(MODEL)
+    write(Path("data/raw"), {encoder.MODULE: b"a file"})
+    with pytest.raises(OSError, match=encoder.MODULE):
+        encoder.minilm()
     assert [path.name for path in Path("data/raw").iterdir()] == [encoder.MODULE]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from steps.sentiment import vocabulary
 from steps.sentiment.command_line import InputError
@@ -166,11 +166,12 @@ def test_saved_and_loaded_tokenizer_gives_the_same_numbers(tmp_path):
 
 
 def word_pieces(folder: Path) -> Path:
-    """Write a WordPiece tokenizer as encoders have it, which cuts after 3 words and fills up to 8."""
+    """Write a WordPiece tokenizer as encoders have it, which frames a text, cuts it after 3 words and fills it up to 8."""
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "user", "link", "good", "un", "##good", "<", ">", "naive"]
     pieces = Tokenizer(models.WordPiece({name: number for number, name in enumerate(names)}, unk_token="[UNK]"))
     pieces.normalizer = normalizers.BertNormalizer()
     pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pieces.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     pieces.enable_truncation(3)
     pieces.enable_padding(length=8)
     pieces.save(str(folder / vocabulary.FILE))
