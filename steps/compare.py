@@ -20,7 +20,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 from tabulate import tabulate
-from tqdm import tqdm
 
 from steps.sentiment import command_line, comparison, metrics, plots, runs, slices, tracking
 from steps.sentiment.command_line import Flags, InputError, integer, words
@@ -31,8 +30,6 @@ from steps.sentiment.paired import mcnemar
 #: Texts asked one at a time for the latency of a single request.
 SINGLE_TEXTS = 50
 BATCH = 256
-#: Models drawn in one figure, the best on validation: with more, none is seen.
-CURVES = 6
 
 
 def flags() -> Flags:
@@ -197,7 +194,7 @@ def main(argv: list[str] | None = None) -> None:
         human_rows = None if human is None else Rows(human)
         entries = [
             {**vars(entrant), "metrics": examine(entrant, dataset, test, human_rows, given.seed)}
-            for entrant in tqdm(entrants, desc="compare", unit="model", disable=None)
+            for entrant in command_line.progress(entrants, desc="compare", unit="model")
         ]
         for entry in entries:
             for champion in (entrant for entrant in entrants if entrant.champion and not entry["champion"]):
@@ -229,7 +226,7 @@ def figures(entries: list[dict[str, Any]], test: Rows) -> dict[str, Figure]:
     confusions = {
         f"confusion-{name}": plots.confusion(test.labels, score, f"test, {name}") for name, score in by_name.items()
     }
-    return plots.curves(test.labels, dict(list(by_name.items())[:CURVES]), "test") | confusions
+    return plots.curves(test.labels, dict(list(by_name.items())[: plots.MOST]), "test") | confusions
 
 
 if __name__ == "__main__":

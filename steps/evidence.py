@@ -20,6 +20,8 @@ from steps.sentiment.comparison import Comparison
 
 RESULTS = Path("docs/results")
 README = Path("README.md")
+#: Metrics that a training logs after each epoch.
+PER_EPOCH = ("epoch_", "train_loss")
 
 
 def flags() -> Flags:
@@ -51,12 +53,12 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
         "commit": tags.get("mlflow.source.git.commit", ""),
         "code_digest": tags["code_digest"],
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").isoformat(timespec="seconds"),
-        # Of a file only the name: where it lay is the machine's own business.
-        "flags": {
-            name: Path(text).name if Path(text).is_absolute() else text
-            for name, text in sorted(run.data.params.items())
-            if name != "dataset"
-        },
+        "flags": {name: _public(text) for name, text in sorted(run.data.params.items()) if name != "dataset"},
+        "epochs": {name: runs.history(run, name) for name in sorted(run.data.metrics) if name.startswith(PER_EPOCH)},
+        "trials": [
+            {"trial": trial.info.run_name.removeprefix("trial "), **trial.data.params, **trial.data.metrics}
+            for trial in runs.finished(step="trial", **{"`mlflow.parentRunId`": run.info.run_id})[::-1]
+        ],
         "training_metrics": {
             name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")
         },
@@ -64,6 +66,12 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
         "test_rows": found.result["test_rows"],
         "human_test_rows": found.result["human_test_rows"],
     }
+
+
+def _public(text: str) -> str:
+    # As typed; of a file only the name: where it lay is the machine's own business.
+    text = comparison.typed(text)
+    return Path(text).name if Path(text).is_absolute() else text
 
 
 def export(found: Comparison, folder: Path) -> list[Path]:

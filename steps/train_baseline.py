@@ -22,7 +22,6 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import FeatureUnion
-from tqdm import tqdm
 
 from steps.sentiment import command_line, tracking
 from steps.sentiment.command_line import Flags, InputError, Values, integer, optional, positive_numbers
@@ -102,7 +101,7 @@ def choose(
         delayed(LogisticRegression(C=C, solver="liblinear", dual=True, tol=0.1, random_state=seed).fit)(*train)
         for C in candidates
     )
-    fitted = list(tqdm(classifiers, desc="C", unit="fit", total=len(candidates), disable=None))
+    fitted = list(command_line.progress(classifiers, desc="C", unit="fit", total=len(candidates)))
     aucs = {
         classifier.C: float(roc_auc_score(validation[1], classifier.decision_function(validation[0])))
         for classifier in fitted
@@ -133,7 +132,7 @@ def write(folder: Path, ngrams: list[str], idf: np.ndarray, classifier: Logistic
 def fit(train: pd.DataFrame, validation: pd.DataFrame, given: Values, folder: Path) -> tracking.Trained:
     """Fit the baseline and write its files into `folder`."""
     start = time.perf_counter()
-    texts = [clean(text) for text in tqdm(train["text"], desc="clean", unit="tweet", disable=None)]
+    texts = [clean(text) for text in command_line.progress(train["text"], desc="clean", unit="tweet")]
     counts, ngrams = count_ngrams(texts, given.min_df, given.max_features)
     tfidf = TfidfTransformer(sublinear_tf=True)
     rows = tfidf.fit(counts).transform(counts, copy=False)

@@ -58,11 +58,11 @@ def training(texts: Encoded, labels: np.ndarray, vectors: np.ndarray, settings: 
     fitted = {}
     for name in ways:
         fitted[name] = networks.build(vectors, settings)
-        networks._compile(fitted[name], settings, epoch=1)
+        networks.configure(fitted[name], settings, epoch=1)
     for turn in range(ROUNDS + 1):
         for name, (rows, order) in ways.items():
             start = time.perf_counter()
-            fitted[name].fit(networks._batches(rows, order, labels), shuffle=False, verbose=0)
+            fitted[name].fit(networks.feed(rows, order, labels), shuffle=False, verbose=0)
             if turn:  # the first is for tracing
                 rates[name].append(len(texts) / (time.perf_counter() - start))
     medians = {name: float(np.median(values)) for name, values in rates.items()}

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from mlflow.exceptions import MlflowException
+from tqdm import tqdm
 
 
 class InputError(Exception):
@@ -60,16 +61,16 @@ class Flags(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def integer(minimum: int = 0) -> Callable[[str], int]:
-    """Return a flag type: a whole number of at least `minimum`, and small enough for any library's seed or count."""
+def integer(minimum: int = 0, maximum: int = 2**31 - 1) -> Callable[[str], int]:
+    """Return a flag type: a whole number from `minimum` to `maximum`, by default the largest seed of any library."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = minimum - 1
-        if not minimum <= value < 2**31:
-            raise ValueError(f"a whole number of at least {minimum} and below {2**31}")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"a whole number of at least {minimum} and at most {maximum}")
         return value
 
     return parse
@@ -154,9 +155,24 @@ def names(allowed: Sequence[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def something(text: str) -> str:
+    """Read any text but an empty one."""
+    if not text:
+        raise ValueError("a text that is not empty")
+    return text
+
+
 def words(text: str) -> list[str]:
     """Read words separated by commas; an empty text is no word."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def progress(items: Any = None, **shown: Any) -> Any:
+    """Return a tqdm bar over `items`, or one to update: a bar on a terminal, a line every half minute elsewhere."""
+    if sys.stderr.isatty():
+        return tqdm(items, **shown)
+    line = "{desc}: {percentage:.0f} %, {remaining} left\n"
+    return tqdm(items, mininterval=30, delay=30, bar_format=line, leave=False, **shown)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

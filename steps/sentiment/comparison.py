@@ -80,11 +80,11 @@ def _name(run: Run, found: list[Run]) -> str:
     name = _model_name(run)
     others = [other for other in found if other is not run and _model_name(other) == name]
     differing = [
-        f"{flag}={_typed(text)}"
+        f"{flag}={typed(text)}"
         for flag, text in sorted(run.data.params.items())
         if flag != "dataset"
-        and _typed(text)
-        and any(_typed(other.data.params.get(flag, "")) != _typed(text) for other in others)
+        and typed(text)
+        and any(typed(other.data.params.get(flag, "")) != typed(text) for other in others)
     ]
     return " ".join([name, *differing])
 
@@ -93,8 +93,8 @@ def _model_name(run: Run) -> str:
     return run.data.tags.get("model_name", run.data.tags["family"])
 
 
-def _typed(text: str) -> str:
-    # `mlflow run` logs flags as it quotes them for the shell.
+def typed(text: str) -> str:
+    """Return a logged flag as it was typed: `mlflow run` quotes it for the shell."""
     return " ".join(shlex.split(text))
 
 

@@ -6,6 +6,7 @@ Sources: Mikolov et al. 2013 (Word2Vec, skip-gram); Bojanowski et al. 2017 (Fast
 (GloVe); all-MiniLM-L6-v2 for static token vectors.
 """
 
+import codecs
 import inspect
 import itertools
 import logging
@@ -23,10 +24,9 @@ from gensim.models import FastText, KeyedVectors, Word2Vec
 from gensim.models.callbacks import CallbackAny2Vec
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from steps.sentiment import derived, encoder, model, vocabulary
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, progress
 from steps.sentiment.dataset import Dataset
 
 VECTORS = "vectors.npy"
@@ -83,7 +83,11 @@ def _tokenizer(dataset: Dataset, options: Options) -> Tokenizer:
         "words": options.words,
         "min_count": options.min_count,
         "tokenizers": tokenizers.__version__,
-        "code": [inspect.getsource(code) for code in (model.clean, vocabulary.learn)] + [model.TOKEN],
+        "code": [inspect.getsource(code) for code in (model.clean, model.undo_entities, vocabulary.learn)],
+        "patterns": [
+            model.TOKEN,
+            *(pattern.pattern for pattern in (model.LINK, model.MENTION, model._ENTITY, model._REPEAT, model._CONTROL)),
+        ],
     }
     folder = derived.folder("vocabulary", dataset.digest, settings, make)
     return Tokenizer.from_file(str(folder / vocabulary.FILE))
@@ -110,13 +114,19 @@ def _gensim(name: str, algorithm: Callable[..., Any]) -> Callable[[Dataset, Opti
 
         def make(folder: Path) -> None:
             sentences = _Sentences(tokenizer, dataset.split("train")["text"].tolist())
-            np.save(folder / VECTORS, _learn(algorithm, sentences, options, EPOCHS[name]))
+            try:
+                np.save(folder / VECTORS, _learn(algorithm, sentences, options, EPOCHS[name]))
+            except RuntimeError as error:  # gensim's word for a vocabulary without a word
+                raise InputError(
+                    f"embedding={name}: no word occurs {MIN_COUNT} times in the training tweets; allowed: more of them, or learned"
+                ) from error
 
         settings = {
             "vocabulary": tokenizer.to_str(),
             "dimension": options.dimension,
             "seed": options.seed,
             "epochs": EPOCHS[name],
+            "min_count": MIN_COUNT,
             "gensim": gensim.__version__,
             "code": [inspect.getsource(code) for code in (_learn, _Sentences)],
         }
@@ -164,7 +174,7 @@ class _Progress(CallbackAny2Vec):
     """A progress bar over the epochs of gensim."""
 
     def __init__(self, name: str, epochs: int) -> None:
-        self._bar = tqdm(total=epochs, desc=name, unit="epoch", disable=None)
+        self._bar = progress(total=epochs, desc=name, unit="epoch")
 
     def on_epoch_end(self, _: Any) -> None:
         self._bar.update()
@@ -210,22 +220,34 @@ def _nearest_form(known: KeyedVectors, word: str) -> np.ndarray | None:
 
 
 def read_vectors(path: Path) -> KeyedVectors:
-    """Read word vectors in word2vec's text format, or in GloVe's, which has no header; also gzipped.
+    """Read word vectors in word2vec's formats, text or binary, or in GloVe's, which has no header; also gzipped.
 
     Raises:
         InputError: another format, a broken line, vectors of several lengths, a number that is none.
     """
     try:
-        header = _has_header(path)
-        known = KeyedVectors.load_word2vec_format(str(path), binary=False, no_header=not header)
+        binary = _is_binary(path)
+        header = binary or _has_header(path)
+        known = KeyedVectors.load_word2vec_format(str(path), binary=binary, no_header=not header)
     except Exception as error:  # a damaged file raises what its compression's module thinks of
         raise InputError(
             f"vectors={path}: {error}; allowed: a text file, gzipped or not, with one word and its numbers a line "
-            "(GloVe's format; word2vec's has a first line with the number of words and of dimensions)"
+            "(GloVe's format; word2vec's, which may be binary, has a first line with the number of words and of dimensions)"
         ) from error
     if not np.isfinite(known.vectors).all():
         raise InputError(f"vectors={path}: holds numbers that are not finite; allowed: finite numbers")
     return known
+
+
+def _is_binary(path: Path) -> bool:
+    # word2vec's binary file has the header of its text file; the numbers after the first word are no text.
+    with gensim.utils.open(str(path), "rb") as file:
+        header, start = file.readline(), file.read(4096)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return len(header.split()) == 2
+    return False
 
 
 def _has_header(path: Path) -> bool:

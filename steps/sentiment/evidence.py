@@ -17,8 +17,10 @@ Made by `make evidence` from `docs/results/evidence/`, which holds the flags, me
 the runs named here; a test makes this page again and compares. Intervals are 95 % (bootstrap).
 """
 
-#: Models drawn in one figure, and of one family in the README: with more, none is seen.
-SHOWN, SHOWN_OF_FAMILY = 6, 3
+#: Models of one family in the README.
+SHOWN_OF_FAMILY = 3
+#: Networks on equal rows from which on a grid says more than the table.
+GRID = 8
 
 
 def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) -> None:
@@ -55,7 +57,7 @@ def page(evidence: Path, figures: Path) -> str:
         first, rows = models[0]
         labels = rows["label"].to_numpy()
         for name, figure in plots.curves(
-            labels, {run["name"]: scores["score"] for run, scores in models[:SHOWN]}, "test"
+            labels, {run["name"]: scores["score"] for run, scores in models[: plots.MOST]}, "test"
         ).items():
             figures.mkdir(parents=True, exist_ok=True)
             figure.savefig(figures / f"{digest}-{name}.png", dpi=90)
@@ -63,8 +65,9 @@ def page(evidence: Path, figures: Path) -> str:
             f"## {first['dataset_source']}, dataset `{digest}`\n",
             f"{first['test_rows']:,} test rows; {first['human_test_rows']} human-labelled rows, which choose nothing.\n",
             _table(models) + "\n",
+            *(search + "\n" for search in _searches([run for run, _ in models])),
             *(grid + "\n" for grid in _grids([run for run, _ in models])),
-            _slices(models[:SHOWN]) + "\n",
+            _slices(models[: plots.MOST]) + "\n",
             "".join(
                 f"![{name}](results/figures/{digest}-{name}.png)\n"
                 for name in ("roc", "precision_recall", "calibration")
@@ -87,7 +90,7 @@ def summary(evidence: Path) -> str:
             "accuracy": figure(run["test_metrics"], "test_accuracy"),
             "ROC AUC": figure(run["test_metrics"], "test_roc_auc"),
             f"accuracy on {run['human_test_rows']} human-labelled": figure(run["test_metrics"], "human_test_accuracy"),
-            "training on 2 cores, s": f"{run['training_metrics']['train_seconds']:.0f}",
+            "training, s": f"{run['training_metrics']['train_seconds']:.0f}",
         }
         for run in shown
     ]
@@ -123,7 +126,8 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
                 "ROC AUC": figure(test, "test_roc_auc"),
                 "ECE": f"{test['test_ece']:.4f}",
                 "human-labelled accuracy": figure(test, "human_test_accuracy"),
-                "training, s": f"{training['train_seconds']:.0f}",
+                "training (+ vectors), s": f"{training['train_seconds']:.0f}"
+                + (f" + {training['vectors_seconds']:.0f}" if training.get("vectors_seconds") else ""),
                 "ms per tweet (batch / one)": f"{test['predict_ms_per_tweet']:.3f} / {test['predict_ms_single']:.2f}",
                 "MB": f"{training['model_size_mb']:.1f}",
                 "unknown words": f"{training['oov_share']:.1%}" if "oov_share" in training else "",
@@ -131,6 +135,27 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
             }
         )
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _searches(found: list[dict[str, Any]]) -> list[str]:
+    """Return a table of the trials of each search, the best on validation first."""
+    tables = []
+    for run in found:
+        names = ("trial", "architecture", "units", "dropout", "learning_rate", "frozen_epochs", "until_epoch")
+        trials = sorted(run.get("trials", []), key=lambda trial: -trial["best_epoch_validation_roc_auc"])
+        rows = [
+            {name: trial[name] for name in names}
+            | {
+                "validation ROC AUC": f"{trial['best_epoch_validation_roc_auc']:.4f}",
+                "s": f"{trial['train_seconds']:.0f}",
+            }
+            for trial in trials
+        ]
+        if rows:
+            searched = f"{run['training_metrics']['search_rows']:,.0f} training tweets each"
+            table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+            tables.append(f"The search behind *{run['name']}*, {searched}:\n\n{table}")
+    return tables
 
 
 def _grids(found: list[dict[str, Any]]) -> list[str]:
@@ -145,7 +170,7 @@ def _grids(found: list[dict[str, Any]]) -> list[str]:
                 cells.setdefault(embedding, {"embedding": embedding}).setdefault(
                     architecture, f"{run['test_metrics']['test_roc_auc']:.4f}"
                 )
-        if sum(len(row) - 1 for row in cells.values()) > SHOWN:
+        if sum(len(row) - 1 for row in cells.values()) >= GRID:
             table = tabulate(list(cells.values()), headers="keys", tablefmt="github", disable_numparse=True)
             tables.append(f"ROC AUC of embedding by architecture, {rows:,.0f} training tweets:\n\n{table}")
     return tables

@@ -1,5 +1,6 @@
 """What `train_keras` and `tune_keras` share: their inputs from flags and dataset, and a fitted network as a model to log."""
 
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 
 from steps.sentiment import dataset as datasets
 from steps.sentiment import embeddings, networks, tracking, vocabulary
-from steps.sentiment.command_line import Flags, InputError, Values, integer, one_of, optional
+from steps.sentiment.command_line import Flags, InputError, Values, integer, one_of, optional, something
 from steps.sentiment.dataset import Dataset
 from steps.sentiment.embeddings import Embedding
 from steps.sentiment.networks import Checkpoint, Settings
@@ -30,11 +31,11 @@ def input_flags(flags: Flags) -> None:
     """Add the flags of data, embedding and vocabulary."""
     flags.flag("dataset", "", "runs:/<id>/dataset or a folder; default: the newest prepared")
     flags.flag("embedding", "word2vec", ", ".join(embeddings.EMBEDDINGS), one_of(embeddings.EMBEDDINGS))
-    flags.flag("vectors", "glove-twitter-100", "for glove: a gensim-data name, or a file of vectors in text format")
-    flags.flag("dimension", "100", "of vectors that are learned here: learned, word2vec, fasttext", integer(1))
-    flags.flag("words", "60000", "in the vocabulary, the most frequent ones (minilm: its own)", integer(1))
+    flags.flag("vectors", "glove-twitter-100", "for glove: a gensim-data name, or a file of vectors", something)
+    flags.flag("dimension", "100", "of vectors that are learned here: learned, word2vec, fasttext", integer(1, 4096))
+    flags.flag("words", "60000", "in the vocabulary, the most frequent ones (minilm: its own)", integer(1, 2_000_000))
     flags.flag("min_count", "2", "training tweets' occurrences that a word needs", integer(1))
-    flags.flag("max_tokens", "64", "words after which a text is cut", integer(1))
+    flags.flag("max_tokens", "64", "words after which a text is cut", integer(1, 10_000))
     flags.flag(
         "max_rows",
         "",
@@ -57,12 +58,13 @@ class Inputs:
     @property
     def facts(self) -> dict[str, float]:
         """Return what is known of the vocabulary: shares of the running words of validation, 0 to 1."""
-        numbers = self.validation.texts.ids
+        found = self.embedding.found.copy()
+        found[self.embedding.tokenizer.token_to_id(vocabulary.UNKNOWN)] = False  # whatever stands for it, it is no word
         return {
             "words": len(self.embedding.vectors),
             "dimension": self.embedding.vectors.shape[1],
             "oov_share": self.validation.texts.unknown,
-            "no_vector_share": float(1 - self.embedding.found[numbers].mean()),
+            "no_vector_share": float(1 - found[self.validation.texts.ids].mean()),
             "vectors_seconds": self.embedding.seconds,
             "train_rows": len(self.train.texts),
         }
@@ -83,6 +85,15 @@ def inputs(dataset: Dataset, given: Values, max_rows: int | None) -> Inputs:
         return Rows(encoded, frame["label"].to_numpy())
 
     return Inputs(given.embedding, embedding, rows("train", max_rows), rows("validation"), given.max_tokens)
+
+
+def data_key(dataset: Dataset, given: Values) -> str:
+    """Return what a training reads: the digest of the dataset, and of the file of vectors where there is one."""
+    path = Path(given.vectors)
+    if given.embedding != "glove" or not path.is_file():
+        return dataset.digest
+    with path.open("rb") as file:
+        return f"{dataset.digest} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def batch_size(given: int | None, rows: int) -> int:

@@ -4,6 +4,7 @@ Sources: Iyyer et al. 2015 (deep averaging), Kim 2014 (convolution over words), 
 Conneau et al. 2017 (BiLSTM, pooled over the words).
 """
 
+import fcntl
 import json
 import shutil
 import time
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import keras
@@ -19,9 +20,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 from sklearn.metrics import log_loss, roc_auc_score
-from tqdm import tqdm
 
-from steps.sentiment.command_line import InputError, RefusedError
+from steps.sentiment.command_line import InputError, RefusedError, progress
 from steps.sentiment.model import sigmoid
 from steps.sentiment.schedule import Rows, batches, learning_rate
 from steps.sentiment.vocabulary import Encoded
@@ -113,11 +113,11 @@ def logits(network: keras.Model, texts: Encoded, batch_size: int = 512) -> np.nd
     order = np.argsort(texts.lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     found = np.empty(len(texts))
-    found[order] = network.predict(_batches(texts, batches), verbose=0)[:, 0]
+    found[order] = network.predict(feed(texts, batches), verbose=0)[:, 0]
     return found
 
 
-def _batches(texts: Encoded, order: list[np.ndarray], labels: np.ndarray | None = None) -> tf.data.Dataset:
+def feed(texts: Encoded, order: list[np.ndarray], labels: np.ndarray | None = None) -> tf.data.Dataset:
     """Return batches of texts by their rows, with the labels where there are some."""
     # With a signature: Keras' own adapter takes the length of the first two batches, where they agree, for that of all.
     signature: Any = tf.TensorSpec((None, None), tf.int32)
@@ -133,7 +133,8 @@ def _batches(texts: Encoded, order: list[np.ndarray], labels: np.ndarray | None 
     return found.apply(tf.data.experimental.assert_cardinality(len(order))).prefetch(2)
 
 
-def _compile(network: keras.Model, settings: Settings, epoch: int) -> None:
+def configure(network: keras.Model, settings: Settings, epoch: int) -> None:
+    """Set loss, optimizer and whether the word vectors learn, for the epochs from `epoch` (counted from 0) on."""
     network.get_layer("embedding").trainable = epoch >= settings.frozen_epochs
     network.compile(
         optimizer=keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0),
@@ -146,6 +147,22 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock: IO[str] | None = None
+
+    def take(self) -> None:
+        """Keep other processes away until this one ends, however it ends, or removes the checkpoint.
+
+        Raises:
+            InputError: another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock or (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"the same training is going on in another process ({self.folder}); wait for it, or change a flag"
+            ) from error
 
     def save(self, network: keras.Model, best: keras.Model | None, history: list[dict[str, float]]) -> None:
         """Keep the state after an epoch; `best` where this epoch is the best so far, else the one kept before stays."""
@@ -174,7 +191,7 @@ class Checkpoint:
         try:
             history = json.loads((newest / "history.json").read_text(encoding="utf-8"))
             return keras.models.load_model(newest / "last.keras"), history
-        except (ValueError, OSError, KeyError, TypeError) as error:
+        except Exception as error:  # each of the formats within has errors of its own
             raise InputError(
                 f"the checkpoint {newest} cannot be read ({_first_line(error)}); remove it to start anew"
             ) from error
@@ -189,7 +206,7 @@ class Checkpoint:
         assert newest is not None, "there is no checkpoint yet"
         try:
             network.load_weights(newest / "best.weights.h5")
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:
             raise InputError(
                 f"the checkpoint {newest} does not fit this network ({_first_line(error)}); remove it to start anew"
             ) from error
@@ -197,6 +214,9 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the checkpoint of a training that is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock:
+            self._lock.close()
+            self._lock = None
 
     def _newest(self) -> Path | None:
         return max(self.folder.glob("epoch-*"), default=None)
@@ -212,7 +232,7 @@ class _Steps(keras.callbacks.Callback):
     def __init__(self, epoch: int, per_epoch: int, settings: Settings) -> None:
         super().__init__()
         self._first, self._all, self._highest = epoch * per_epoch, settings.epochs * per_epoch, settings.learning_rate
-        self._bar = tqdm(total=per_epoch, desc=f"epoch {epoch + 1}/{settings.epochs}", unit="batch", disable=None)
+        self._bar = progress(total=per_epoch, desc=f"epoch {epoch + 1}/{settings.epochs}", unit="batch")
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.model.optimizer.learning_rate.assign(learning_rate(self._first + batch, self._all, self._highest))
@@ -254,6 +274,7 @@ def fit(
     """
     tf.config.experimental.enable_op_determinism()
     tf.get_logger().setLevel("ERROR")  # each network of a search is traced anew, and TensorFlow warns of it
+    checkpoint.take()
     network = build(vectors, settings)
     resumed = checkpoint.load()
     last, history = resumed or (network, [])
@@ -265,13 +286,13 @@ def fit(
         if _has_ended(history, settings):
             break
         if epoch in (0, settings.frozen_epochs):
-            _compile(last, settings, epoch)
+            configure(last, settings, epoch)
         # Order of the rows and dropout follow from seed and epoch alone, so that a killed training goes on as it would have.
         _seed_dropout(last, settings.seed, epoch)
         order = batches(train.texts.lengths, settings.batch_size, np.random.default_rng([settings.seed, epoch]))
         start = time.perf_counter()
         fitted = last.fit(
-            _batches(train.texts, order, train.labels),
+            feed(train.texts, order, train.labels),
             shuffle=False,
             verbose=0,
             callbacks=[_Steps(epoch, len(order), settings)],
@@ -296,7 +317,8 @@ def fit(
 
 
 def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
-    dropouts = [layer for layer in network.layers if isinstance(layer, layers.Dropout | layers.SpatialDropout1D)]
+    kinds = layers.Dropout | layers.SpatialDropout1D
+    dropouts = [layer for layer in network.layers if isinstance(layer, kinds) and layer.rate]
     for number, layer in enumerate(dropouts):
         # Keras counts the draws in the second number; an epoch has fewer than 2^20.
         layer.seed_generator.state.assign([seed + number, epoch << 20])
@@ -309,6 +331,10 @@ def _has_ended(history: list[dict[str, float]], settings: Settings) -> bool:
 
 def export(network: keras.Model, folder: Path) -> None:
     """Write the network as `model.onnx` (onnxruntime) into `folder`."""
+    for layer in network.layers:  # the kernel that a GPU's LSTM uses is unknown to ONNX
+        for inner in (layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)):
+            if isinstance(inner, layers.LSTM):
+                inner.use_cudnn = False
     numbers = keras.InputSpec(shape=(None, None), dtype="int32", name="numbers")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras asks for np.object to find out which numpy it has

@@ -6,6 +6,9 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
+#: Models drawn in one figure, the best on validation: with more, none is seen.
+MOST = 6
+
 
 def curves(labels: np.ndarray, scores: dict[str, np.ndarray], split: str) -> dict[str, Figure]:
     """Return the ROC, precision-recall and calibration figures of models on the same rows.

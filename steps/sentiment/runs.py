@@ -21,6 +21,12 @@ def finished(**tags: str) -> list[Run]:
     return found
 
 
+def history(run: Run, metric: str) -> list[float]:
+    """Return a metric's values by step."""
+    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, metric)
+    return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+
 def get(run_id: str, flag: str) -> Run:
     """Return the run that a flag names.
 

@@ -23,9 +23,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import requests
-from tqdm import tqdm
 
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, progress
 
 SAMPLE = Path("data/sample/tweets.csv")
 RAW = Path("data/raw")
@@ -267,9 +266,7 @@ def _fetch(address: str, part: Path) -> None:
         rest = int(answer.headers.get("Content-Length", 0))
         with (
             part.open("ab" if done else "wb") as file,
-            tqdm(
-                total=done + rest, initial=done, unit="B", unit_scale=True, desc=ZIP, mininterval=1, disable=None
-            ) as bar,
+            progress(total=done + rest, initial=done, unit="B", unit_scale=True, desc=ZIP) as bar,
         ):
             for block in answer.iter_content(1 << 16):
                 file.write(block)

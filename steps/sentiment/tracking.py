@@ -69,7 +69,8 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
     if "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
     _close_abandoned()
-    with mlflow.start_run(run_name=run_name or name, log_system_metrics=True) as run:
+    ours = {"process": _process(psutil.Process())}  # with the first breath: a kill may come at once
+    with mlflow.start_run(run_name=run_name or name, log_system_metrics=True, tags=ours) as run:
         known = mlflow.get_run(run.info.run_id).data.params
         mlflow.log_params({flag: text for flag, text in flags.items() if flag not in known})
         mlflow.set_tags(
@@ -77,7 +78,6 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
                 "step": name,
                 "step_key": step_key(name, flags, data),
                 "code_digest": code_digest(name),
-                "process": _process(psutil.Process()),
                 "mlflow.runName": run_name or name,
             }
         )
@@ -87,9 +87,9 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
 @contextmanager
 def trial(name: str, values: Mapping[str, Any]) -> Iterator[None]:
     """Open a child run of the active one for a trial of a search, with its hyperparameters by name."""
-    with mlflow.start_run(run_name=name, nested=True):
+    tags = {"step": "trial", "process": _process(psutil.Process())}
+    with mlflow.start_run(run_name=name, nested=True, tags=tags):
         mlflow.log_params(dict(values))
-        mlflow.set_tags({"step": "trial", "process": _process(psutil.Process())})
         yield
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tqdm import tqdm
 
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, progress
 from steps.sentiment.model import TOKEN, clean
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
@@ -103,7 +103,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Encod
 
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[int]]:
-    with tqdm(total=len(texts), desc="encode", unit="tweet", disable=None) as bar:
+    with progress(total=len(texts), desc="encode", unit="tweet") as bar:
         for start in range(0, len(texts), CHUNK):
             chunk = [clean(text) for text in texts[start : start + CHUNK]]
             for encoding in tokenizer.encode_batch_fast(chunk, add_special_tokens=False):

@@ -211,6 +211,7 @@ def file(place: Path) -> Callable[[str, bytes], Path]:
 
 
 HEADER = b"%d 3\n" % len(KNOWN)
+BINARY = HEADER + b"".join(word.encode() + b" " + np.float32(numbers).tobytes() for word, numbers in KNOWN.items())
 
 
 @pytest.mark.parametrize(
@@ -226,6 +227,8 @@ HEADER = b"%d 3\n" % len(KNOWN)
         ("word2vec.gz", gzip.compress(HEADER + lines(KNOWN))),
         ("glove.bz2", bz2.compress(lines(KNOWN))),
         ("glove.xz", lzma.compress(lines(KNOWN))),
+        ("word2vec.bin", BINARY),
+        ("word2vec.bin.gz", gzip.compress(BINARY)),
     ],
 )
 def test_formats_of_vectors(odd_words, file, name, content):
@@ -348,6 +351,20 @@ def test_damage_anywhere_in_a_compressed_file_is_refused(odd_words, file):
             damaged = whole[:start] + bytes(255 - byte for byte in whole[start : start + 40]) + whole[start + 40 :]
             with pytest.raises(InputError, match=name):
                 glove(odd_words, file(name, damaged))
+
+
+def test_binary_file_that_is_cut_is_refused(odd_words, file):
+    with pytest.raises(InputError, match=r"cut\.bin: .*; allowed: a text file, gzipped or not"):
+        glove(odd_words, file("cut.bin", BINARY[:-7]))
+
+
+@pytest.mark.parametrize("name", ["word2vec", "fasttext"])
+def test_without_a_frequent_word_there_is_nothing_to_learn_vectors_from(name, tmp_path):
+    rare = write_dataset(tmp_path / "rare", ["good day"] * 2 + ["bad day"], "rare")
+    with pytest.raises(
+        InputError, match=f"embedding={name}: no word occurs 5 times .*allowed: more of them, or learned"
+    ):
+        embeddings.load(name, rare, embeddings.Options(dimension=4, min_count=1))
 
 
 def test_folder_in_place_of_a_file_is_refused(odd_words, place):

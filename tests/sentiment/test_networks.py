@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,10 +167,43 @@ def test_a_checkpoint_of_another_shape_or_a_broken_one_is_named(tmp_path: Path) 
     fit(TOY, tmp_path, until=1)
     with pytest.raises(InputError, match=r"epoch-001 does not fit this network .*remove it to start anew"):
         fit(dataclasses.replace(TOY, units=5), tmp_path)
-    (tmp_path / "epoch-001/last.keras").write_bytes(b"not a network")
-    with pytest.raises(InputError, match=r"epoch-001 cannot be read .*remove it to start anew"):
-        fit(TOY, tmp_path)
+    whole = (tmp_path / "epoch-001/last.keras").read_bytes()
+    middle = len(whole) // 2
+    for broken in (b"not a network", whole[:middle], whole[:middle] + bytes(50) + whole[middle + 50 :], b""):
+        (tmp_path / "epoch-001/last.keras").write_bytes(broken)
+        with pytest.raises(InputError, match=r"epoch-001 cannot be read .*remove it to start anew"):
+            fit(TOY, tmp_path)
     assert (tmp_path / "epoch-001").is_dir()
+
+
+def test_a_training_that_goes_on_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    script = "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print('ours', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", script, tmp_path / "lock"], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout
+        assert other.stdout.readline() == b"ours\n"
+        with pytest.raises(InputError, match="the same training is going on in another process"):
+            fit(TOY, tmp_path)
+    finally:
+        other.kill()
+        other.wait()
+    assert len(fit(TOY, tmp_path, until=1)[1]) == 1
+
+
+def test_without_dropout_it_trains_too(tmp_path: Path) -> None:
+    _, history = fit(dataclasses.replace(TOY, dropout=0.0), tmp_path, until=1)
+    assert history[0]["train_loss"] < 1
+
+
+def test_an_exported_lstm_does_without_the_kernel_of_a_gpu(tmp_path: Path) -> None:
+    for architecture in ("lstm", "bilstm"):
+        network = networks.build(VECTORS, dataclasses.replace(TOY, architecture=architecture))
+        networks.export(network, tmp_path)
+        (layer,) = (
+            one for one in network.layers if "lstm" in type(one).__name__.lower() or hasattr(one, "forward_layer")
+        )
+        inner = [layer] if architecture == "lstm" else [layer.forward_layer, layer.backward_layer]
+        assert [one.use_cudnn for one in inner] == [False] * len(inner)
 
 
 def test_a_bucket_of_one_text_trains_too(tmp_path: Path) -> None:

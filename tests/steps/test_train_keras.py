@@ -165,12 +165,17 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(prepared: Path) -
         ("--architecture gru", "--architecture: got 'gru'; allowed: average, cnn, lstm, bilstm"),
         ("--dropout 1", "--dropout: got '1'; allowed: a number from 0 to below 1"),
         ("--learning_rate -1", "--learning_rate: got '-1'; allowed: a number above 0"),
+        (
+            "--dimension 2147483647",
+            "--dimension: got '2147483647'; allowed: a whole number of at least 1 and at most 4096",
+        ),
+        ("--embedding glove --vectors ''", "--vectors: got ''; allowed: a text that is not empty"),
         ("--epochs 0", "--epochs: got '0'; allowed: a whole number of at least 1"),
     ],
 )
 def test_a_wrong_flag_is_one_line(argv: str, message: str, capsys: pytest.CaptureFixture[str], store: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
-        train_keras.main(argv.split())
+        train_keras.main([text.strip("'") for text in argv.split()])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert not (store / "mlflow.db").exists() or statuses() == []
@@ -179,7 +184,6 @@ def test_a_wrong_flag_is_one_line(argv: str, message: str, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--embedding learned --frozen_epochs 1", r"frozen_epochs=1: allowed with embedding=learned: 0"),
         (
             "--embedding learned --min_count 100000",
             r"min_count=100000: no word occurs so often .* allowed: a smaller one",
@@ -207,6 +211,24 @@ def test_a_network_that_falls_to_one_class_is_refused(prepared: Path, monkeypatc
         train_keras.main([*SMALL, "--epochs", "1"])
     assert len(runs.finished(step="train_keras")) == before
     assert statuses()[0] == "FAILED"
+
+
+def test_vectors_that_would_stay_random_are_refused_before_there_is_a_run(prepared: Path) -> None:
+    before = statuses()
+    with pytest.raises(InputError, match="frozen_epochs=1: allowed with embedding=learned: 0"):
+        train_keras.main("--embedding learned --frozen_epochs 1".split())
+    assert statuses() == before
+
+
+def test_another_file_of_vectors_under_the_same_name_is_another_training(prepared: Path, vector_file: Path) -> None:
+    given = train_keras.flags().read(f"--embedding glove --vectors {vector_file}".split())
+    dataset = tracking.find_dataset("")
+    before = network_training.data_key(dataset, given)
+    vector_file.write_text(vector_file.read_text().replace("good", "goods"))
+    assert network_training.data_key(dataset, given) != before
+    assert before.startswith(dataset.digest)
+    by_name = train_keras.flags().read("--embedding glove".split())
+    assert network_training.data_key(dataset, by_name) == dataset.digest
 
 
 def test_batches_grow_with_the_rows() -> None:

@@ -61,7 +61,7 @@ def best(trials: list[Run]) -> float:
 def test_every_trial_is_a_child_run_with_its_settings_and_epochs(unbroken: Run) -> None:
     default, *trials = children(unbroken)
     assert default.info.run_name == "trial default"
-    assert default.data.params["architecture"] == networks.Settings.architecture
+    assert default.data.params["architecture"] == "average"  # the default, bilstm, is not among those searched
     assert [trial.info.run_name for trial in trials] == ["trial 0", "trial 1", "trial 2", "trial 3"]
     assert {trial.data.params["architecture"] for trial in trials} <= {"average", "cnn"}
     client = mlflow.MlflowClient()
@@ -77,10 +77,10 @@ def test_every_trial_is_a_child_run_with_its_settings_and_epochs(unbroken: Run) 
 def test_validation_chooses_and_the_best_is_trained_on_all_rows_as_a_candidate(unbroken: Run) -> None:
     default, *trials = children(unbroken)
     found = unbroken.data.metrics
-    assert found["search_best_roc_auc"] == best(trials)
+    assert found["search_best_roc_auc"] == best([default, *trials])
     assert found["search_default_roc_auc"] == best([default])
     assert (found["trials"], found["search_rows"], found["train_rows"]) == (4, 400, 800)
-    winner = max(trials, key=lambda trial: trial.data.metrics[f"best_{OBJECTIVE}"])
+    winner = max([default, *trials], key=lambda trial: trial.data.metrics[f"best_{OBJECTIVE}"])
     for name in ("architecture", "units", "dropout", "learning_rate"):
         assert unbroken.data.params[f"found_{name}"] == winner.data.params[name]
     assert unbroken.data.tags["model_name"] == f"learned {winner.data.params['architecture']} tuned"
@@ -136,8 +136,8 @@ def test_a_gaussian_process_searches_too_and_a_budget_in_minutes_ends_it(
     assert found.data.metrics["trials"] == 5
 
 
-def test_trials_that_diverge_are_marked_and_three_in_a_row_end_the_search(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch
+def test_trials_that_diverge_are_marked_and_when_all_do_the_search_is_refused(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit, count = networks.fit, []
 
@@ -148,11 +148,49 @@ def test_trials_that_diverge_are_marked_and_three_in_a_row_end_the_search(
         return fit(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(networks, "fit", diverges)
-    with pytest.raises(RefusedError, match=r"the search failed: .*diverged in epoch 1"):
-        tune_keras.main([*SMALL, *"--trials 6 --epochs 1 --seed 3".split()])
+    with pytest.raises(RefusedError, match="every trial diverged"):
+        tune_keras.main([*SMALL, *"--trials 3 --epochs 1 --seed 3".split()])
     assert len(count) == 4
     assert statuses()[:5].count("FAILED") == 4
     assert "RUNNING" not in statuses()
+    printed = capsys.readouterr()
+    assert "trial 1: training diverged in epoch 1; try a learning rate below 0.1\n" in printed.out
+    assert "Traceback" not in printed.out + printed.err
+
+
+def test_where_nothing_beats_the_defaults_they_are_the_best(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, count = networks.fit, []
+
+    def worse(*args: object, **kwargs: object) -> object:
+        network, history = fit(*args, **kwargs)  # type: ignore[arg-type]
+        count.append(1)
+        return network, history if len(count) == 1 else [{**epoch, OBJECTIVE: 0.5} for epoch in history]
+
+    monkeypatch.setattr(networks, "fit", worse)
+    monkeypatch.setattr(tracking, "COLLAPSE", 0)
+    tune_keras.main([*SMALL, *"--trials 2 --epochs 1 --seed 6".split()])
+    found = runs.finished(step="tune_keras")[0]
+    assert found.data.metrics["search_best_roc_auc"] == found.data.metrics["search_default_roc_auc"]
+    assert found.data.params["found_units"] == str(networks.Settings.units)
+
+
+@pytest.mark.parametrize("search", tune_keras.SEARCHES)
+def test_a_longer_search_begins_with_the_trials_of_a_shorter_one(
+    search: str, prepared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = tune_keras.flags().read([*SMALL, *f"--trials 6 --epochs 1 --search {search}".split()])
+    tried: dict[int, list[dict[str, object]]] = {}
+    for trials in (4, 6):
+        given.trials = trials
+        oracle = tune_keras.oracle(given)
+        oracle._set_project_dir(str(tmp_path), str(trials))
+        for number in range(trials):
+            trial = oracle.create_trial("tuner0")
+            tried.setdefault(trials, []).append(dict(trial.hyperparameters.values))
+            oracle.update_trial(trial.trial_id, {OBJECTIVE: 0.5 + number / 10})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+    assert tried[6][:4] == tried[4]
 
 
 def test_a_full_disk_ends_the_search_at_once(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
