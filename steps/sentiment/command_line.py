@@ -167,12 +167,21 @@ def words(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+class _Lines(tqdm):
+    """A bar as a line now and then, for a log."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Print the bar as a line; what only clears one prints nothing."""
+        if msg is None:
+            print(self, file=self.fp, flush=True)
+
+
 def progress(items: Any = None, **shown: Any) -> Any:
     """Return a tqdm bar over `items`, or one to update: a bar on a terminal, a line every half minute elsewhere."""
     if sys.stderr.isatty():
         return tqdm(items, **shown)
-    line = "{desc}: {percentage:.0f} %, {remaining} left\n"
-    return tqdm(items, mininterval=30, delay=30, bar_format=line, leave=False, **shown)
+    line = "{desc}: {percentage:.0f} %, {remaining} left"
+    return _Lines(items, mininterval=30, delay=30, bar_format=line, leave=False, **shown)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

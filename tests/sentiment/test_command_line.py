@@ -119,3 +119,27 @@ def test_sigterm_unwinds_what_is_open() -> None:
     )
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stdout == "closed\n"
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(command_line.progress(range(3), desc="quick", unit="tweet")) == [0, 1, 2]
+    assert capsys.readouterr().err.strip() == ""
+    now = [1000.0]
+    with (
+        command_line.progress(total=1000, desc="outer", unit="tweet") as bar,
+        command_line.progress(total=10, desc="inner", unit="tweet") as inner,
+    ):
+        for one in (bar, inner):
+            monkeypatch.setattr(one, "_time", lambda: now[0])
+            one.start_t = one.last_print_t = now[0]
+        for _ in range(10):
+            now[0] += 20
+            bar.update(100)
+            inner.update()
+    lines = [line.strip() for line in capsys.readouterr().err.split("\n") if line.strip()]
+    assert "outer: 20 %, 02:40 left" in lines
+    assert "inner: 20 %, 02:40 left" in lines
+    assert 6 <= len(lines) <= 12
+    assert all(line.isprintable() for line in lines)
