@@ -158,8 +158,8 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._lock or (self.folder / "lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
             raise InputError(
                 f"the same training is going on in another process ({self.folder}); wait for it, or change a flag"
             ) from error

@@ -224,7 +224,7 @@ def test_folder_put_there_by_hand_is_used_and_checked(index):
     (FOLDER / encoder.WEIGHTS).write_bytes(b"damaged")
     assert f"{FOLDER / encoder.WEIGHTS} has sha256 {sha256(b'damaged')}; allowed" in refused()
     (FOLDER / "tokenizer.json").unlink()
-    assert f"no {FOLDER / 'tokenizer.json'}; remove the folder, and it is fetched again" in refused()
+    assert f"no {FOLDER / 'tokenizer.json'}; remove it, and it is fetched again" in refused()
     assert index.asked == []
 
 

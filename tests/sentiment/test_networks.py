@@ -177,7 +177,10 @@ def test_a_checkpoint_of_another_shape_or_a_broken_one_is_named(tmp_path: Path) 
 
 
 def test_a_training_that_goes_on_elsewhere_is_left_alone(tmp_path: Path) -> None:
-    script = "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print('ours', flush=True); time.sleep(60)"
+    script = (
+        "import fcntl, sys, time\nfile = open(sys.argv[1], 'w')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
+        "print('ours', flush=True)\ntime.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", script, tmp_path / "lock"], stdout=subprocess.PIPE)
     try:
         assert other.stdout
