@@ -10,6 +10,7 @@ vocabulary      words as numbers
 embeddings      vectors of the words
 encoder         the packaged sentence encoder
 schedule        order and speed of a network's training
+checkpoint      a training's state on disk
 networks        networks in Keras
 network_training    inputs and outputs of a network's run
 model           the one file that ships inside every registered model

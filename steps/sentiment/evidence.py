@@ -54,10 +54,11 @@ def page(evidence: Path, figures: Path) -> str:
     found = read(evidence)
     for digest in dict.fromkeys(run["dataset_digest"] for run, _ in found):
         models = [(run, scores) for run, scores in found if run["dataset_digest"] == digest]
+        shown = models[: plots.MOST]
         first, rows = models[0]
         labels = rows["label"].to_numpy()
         for name, figure in plots.curves(
-            labels, {run["name"]: scores["score"] for run, scores in models[: plots.MOST]}, "test"
+            labels, dict(zip(_titles(shown), (scores["score"] for _, scores in shown), strict=True)), "test"
         ).items():
             figures.mkdir(parents=True, exist_ok=True)
             figure.savefig(figures / f"{digest}-{name}.png", dpi=90)
@@ -67,7 +68,7 @@ def page(evidence: Path, figures: Path) -> str:
             _table(models) + "\n",
             *(search + "\n" for search in _searches([run for run, _ in models])),
             *(grid + "\n" for grid in _grids([run for run, _ in models])),
-            _slices(models[: plots.MOST]) + "\n",
+            _slices(shown) + "\n",
             "".join(
                 f"![{name}](results/figures/{digest}-{name}.png)\n"
                 for name in ("roc", "precision_recall", "calibration")
@@ -78,21 +79,21 @@ def page(evidence: Path, figures: Path) -> str:
 
 def summary(evidence: Path) -> str:
     """Return the README's table: the best models of each family on every dataset in a few figures each."""
-    shown: list[dict[str, Any]] = []
-    for run, _ in read(evidence):
-        same = [one for one in shown if all(one[key] == run[key] for key in ("dataset_digest", "family"))]
+    shown: list[tuple[dict[str, Any], pd.DataFrame]] = []
+    for run, scores in read(evidence):
+        same = [one for one, _ in shown if all(one[key] == run[key] for key in ("dataset_digest", "family"))]
         if len(same) < SHOWN_OF_FAMILY:
-            shown.append(run)
+            shown.append((run, scores))
     rows = [
         {
-            "model": run["name"],
+            "model": title,
             "training tweets": f"{run['training_metrics']['train_rows']:,.0f}",
             "accuracy": figure(run["test_metrics"], "test_accuracy"),
             "ROC AUC": figure(run["test_metrics"], "test_roc_auc"),
             f"accuracy on {run['human_test_rows']} human-labelled": figure(run["test_metrics"], "human_test_accuracy"),
             "training, s": f"{run['training_metrics']['train_seconds']:.0f}",
         }
-        for run in shown
+        for title, (run, _) in zip(_titles(shown), shown, strict=True)
     ]
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
@@ -135,6 +136,17 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
             }
         )
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _titles(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[str]:
+    """Return names without flags; where two would be one, with the training tweets, and else as they are."""
+    runs = [run for run, _ in models]
+    short = [" ".join(word for word in run["name"].split() if "=" not in word) for run in runs]
+    long = [f"{one}, {run['training_metrics']['train_rows']:,.0f} tweets" for one, run in zip(short, runs, strict=True)]
+    return [
+        one if short.count(one) == 1 else more if long.count(more) == 1 else run["name"]
+        for one, more, run in zip(short, long, runs, strict=True)
+    ]
 
 
 def _searches(found: list[dict[str, Any]]) -> list[str]:
@@ -180,7 +192,10 @@ def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
     names = [name for name in models[0][1].columns if name not in ("label", "score")]
     rows = [
         {"slice": name, "rows": f"{int(models[0][1][name].sum()):,}"}
-        | {run["name"]: f"{run['test_metrics'].get(f'test_accuracy_{name}', float('nan')):.4f}" for run, _ in models}
+        | {
+            title: f"{run['test_metrics'].get(f'test_accuracy_{name}', float('nan')):.4f}"
+            for title, (run, _) in zip(_titles(models), models, strict=True)
+        }
         for name in names
     ]
     return "Accuracy by slice:\n\n" + tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)

@@ -9,10 +9,11 @@ import numpy as np
 
 from steps.sentiment import dataset as datasets
 from steps.sentiment import embeddings, networks, tracking, vocabulary
+from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import Flags, InputError, Values, integer, one_of, optional, something
 from steps.sentiment.dataset import Dataset
 from steps.sentiment.embeddings import Embedding
-from steps.sentiment.networks import Checkpoint, Settings
+from steps.sentiment.networks import Settings
 from steps.sentiment.schedule import Rows
 
 FAMILY = "keras"

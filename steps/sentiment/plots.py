@@ -1,5 +1,7 @@
 """Labels and scores -> figures. Pure: nothing is saved or shown here."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,7 +21,8 @@ def curves(labels: np.ndarray, scores: dict[str, np.ndarray], split: str) -> dic
         split: name of the rows, for the titles.
     """
     roc, precision_recall, calibration = (_square() for _ in range(3))
-    for name, score in scores.items():
+    for whole, score in scores.items():
+        name = textwrap.fill(whole, 44)
         false_rate, true_rate, _ = roc_curve(labels, score)
         roc[1].plot(false_rate, true_rate, label=name)
         precision, recall, _ = precision_recall_curve(labels, score)
@@ -66,4 +69,4 @@ def _square() -> tuple[Figure, Axes]:
 
 def _label(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="lower right", fontsize="x-small")

@@ -75,3 +75,13 @@ def test_the_readme_shows_the_best_three_of_each_family(many: Path) -> None:
 def test_few_networks_make_no_grid(tmp_path: Path) -> None:
     one(tmp_path, "alone", 0.8, {"embedding": "glove", "architecture": "cnn"})
     assert "embedding by architecture" not in evidence.page(tmp_path, tmp_path / "figures")
+
+
+def test_titles_leave_the_flags_out_where_no_two_models_become_one(tmp_path: Path) -> None:
+    keras = {"embedding": "glove", "architecture": "cnn"}
+    one(tmp_path, "glove cnn epochs=3", 0.9, keras)
+    one(tmp_path, "baseline C=2", 0.8, {"C": "2"})
+    one(tmp_path, "baseline C=4", 0.79, {"C": "4"})
+    one(tmp_path, "baseline C=8", 0.78, {"C": "8"}, rows=5000)
+    rows = [line.split("|")[1].strip() for line in evidence.summary(tmp_path).splitlines()[2:]]
+    assert rows == ["glove cnn", "baseline C=2", "baseline C=4", "baseline, 5,000 tweets"]

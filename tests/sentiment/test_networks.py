@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from steps.sentiment import networks, vocabulary
+from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import InputError, RefusedError
 from steps.sentiment.model import OnnxScorer, clean
-from steps.sentiment.networks import OBJECTIVE, Checkpoint, Settings
+from steps.sentiment.networks import OBJECTIVE, Settings
 from steps.sentiment.schedule import Rows
 from steps.sentiment.vocabulary import Encoded
 

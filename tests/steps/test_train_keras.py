@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from steps import prepare, train_keras
 from steps.sentiment import dataset as datasets
 from steps.sentiment import embeddings, encoder, network_training, networks, runs, tracking, vocabulary
+from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import InputError, RefusedError
 from steps.sentiment.model import OnnxScorer
 from tests.conftest import ROOT, environment, statuses
@@ -104,7 +105,7 @@ def test_every_embedding_trains_with_every_architecture_and_is_served_as_trained
     dataset = tracking.find_dataset("")
     data = network_training.inputs(dataset, given, given.max_rows)
     settings = train_keras.settings(given, len(data.train.texts))
-    network, history = network_training.fit(data, settings, networks.Checkpoint(tmp_path / "kept"))
+    network, history = network_training.fit(data, settings, Checkpoint(tmp_path / "kept"))
     assert history[0]["train_loss"] < 1.0
     assert data.facts["dimension"] == (25 if embedding == "glove" else 24)
     assert 0 <= data.facts["oov_share"] <= data.facts["no_vector_share"] < 1 or embedding in ("learned", "minilm")

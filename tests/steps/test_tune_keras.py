@@ -10,6 +10,7 @@ from mlflow.entities import Run
 
 from steps import prepare, tune_keras
 from steps.sentiment import networks, runs, tracking
+from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import RefusedError
 from steps.sentiment.networks import OBJECTIVE
 from tests.conftest import ROOT, statuses
@@ -197,7 +198,7 @@ def test_a_full_disk_ends_the_search_at_once(prepared: Path, monkeypatch: pytest
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(networks.Checkpoint, "save", full)
+    monkeypatch.setattr(Checkpoint, "save", full)
     with pytest.raises(OSError, match="No space left"):
         tune_keras.main([*SMALL, *"--trials 6 --epochs 1 --seed 4".split()])
     assert "RUNNING" not in statuses()
