@@ -53,7 +53,7 @@ def tiny_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.save(str(tmp_path / vocabulary.FILE))
-    vectors = np.random.default_rng(0).normal(size=(len(pieces), 24)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(0, 0.2, (len(pieces), 24)).astype(np.float32)
     save_file({"embeddings.word_embeddings.weight": vectors}, tmp_path / encoder.WEIGHTS)
     monkeypatch.setattr(encoder, "minilm", lambda: tmp_path)
     return tmp_path
@@ -84,7 +84,7 @@ def vector_file(tmp_path: Path) -> Path:
         "and",
     ]
     words += ["flight", "time", "just", "for", "in", "of", "on", "was", "have", "with", "this", "at", "me", "you", "no"]
-    path.write_text("".join(f"{word} {' '.join(f'{x:.5f}' for x in random.normal(size=25))}\n" for word in words))
+    path.write_text("".join(f"{word} {' '.join(f'{x:.5f}' for x in random.normal(0, 0.2, 25))}\n" for word in words))
     return path
 
 
