@@ -23,7 +23,7 @@ from steps.sentiment.command_line import InputError, RefusedError
 from steps.sentiment.model import OnnxScorer
 from tests.conftest import ROOT, environment, statuses
 
-SMALL = ["--embedding", "learned", "--architecture", "average", "--batch_size", "64", "--max_rows", "600"]
+SMALL = "--embedding learned --architecture average --batch_size 64 --learning_rate 0.01 --max_rows 600".split()
 WORDS = ("not", "good", "bad", "love", "hate", "day", "the", "my", "so", "!", "n", "##ot", "##s", "user", "link")
 
 
