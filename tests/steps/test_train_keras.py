@@ -126,7 +126,7 @@ def test_a_run_keeps_its_epochs_its_vocabulary_and_both_forms_of_the_network(pre
     assert {"oov_share", "no_vector_share", "words", "dimension", "vectors_seconds"} <= set(run.data.metrics)
     whole = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/files/network.keras")
     assert networks.keras.models.load_model(whole).name == "average"
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{run.data.tags['model_id']}/artifacts/model"))
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{run.data.tags['model_id']}"), "artifacts/model")
     assert {path.name for path in folder.iterdir()} == {"model.json", "model.onnx", "profile.json", "tokenizer.json"}
     assert json.loads((folder / "model.json").read_text())["onnx"] == {"max_tokens": 64}
     assert not list((prepared / "data/processed/checkpoints").glob("*/epoch-*"))
