@@ -104,7 +104,7 @@ def test_registry_scripts_reach_no_ml_framework_and_load_no_model(path: Path) ->
 
 @pytest.mark.parametrize("path", ALL, ids=module)
 def test_heavy_frameworks_stay_in_their_places(path: Path) -> None:
-    places = ("checkpoint", "embeddings", "network_training", "networks", "transformer", "model")
+    places = ("checkpoint", "embeddings", "network_training", "networks", "fine_tuning", "transformer", "model")
     allowed = path.stem.startswith(("train_", "tune_", "distill")) or path.stem in places
     assert allowed or not {name.split(".")[0] for name in imports(path)} & HEAVY
 

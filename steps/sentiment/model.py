@@ -93,6 +93,13 @@ def clean(text: str) -> str:
     return " ".join(_REPEAT.sub(r"\1\1\1", text).split())
 
 
+def fold(text: str) -> str:
+    """Fold a raw tweet as `clean` does, but leave letters' case and number: what an encoder that knows case reads."""
+    text = undo_entities(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = _CONTROL.sub(" ", unicodedata.normalize("NFC", text))
+    return " ".join(MENTION.sub(" <user> ", LINK.sub(" <link> ", text)).split())
+
+
 #: A scorer maps n texts to n logits of P(positive) and n flags "the text was longer than I read".
 Scorer = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
 
@@ -154,8 +161,8 @@ class TfidfScorer:
         return np.concatenate(found_rows), np.concatenate(found_columns)
 
 
-#: Texts in one run of a network: with more, the numbers of a batch leave the processor's cache.
-BATCH = 128
+#: Texts in one run of a network, and of an encoder: with more, the numbers of a batch leave the processor's cache.
+BATCH, ENCODER_BATCH = 128, 32
 
 
 class OnnxScorer:
@@ -195,8 +202,52 @@ class OnnxScorer:
         return logits, lengths > self._max_tokens
 
 
+class TransformerScorer:
+    """A BERT-like encoder with its head, run by onnxruntime.
+
+    Files: `tokenizer.json` (Hugging Face tokenizers; adds the encoder's marks and cuts what is too long) and `model.onnx`
+    (inputs: `numbers` and `mask`, int32 of shape (n, n_pieces); output: logits of shape (n,)). A `cased` encoder reads
+    folded texts, any other cleaned ones; `padding` is the number of its padding.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._read = fold if settings["cased"] else clean
+        self._padding = int(settings["padding"])
+        self._session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+
+    def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Score `texts`, those of about equal length together."""
+        encodings = self._tokenizer.encode_batch([self._read(text) for text in texts])
+        lengths = np.array([len(encoding.ids) for encoding in encodings])
+        logits = np.empty(len(texts))
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), ENCODER_BATCH):
+            rows = order[start : start + ENCODER_BATCH]
+            mask = (np.arange(lengths[rows[-1]]) < lengths[rows][:, None]).astype(np.int32)
+            numbers = np.full(mask.shape, self._padding, dtype=np.int32)
+            numbers[mask > 0] = np.concatenate([encodings[row].ids for row in rows])
+            logits[rows] = self._session.run(None, {"numbers": numbers, "mask": mask})[0]
+        return logits, np.array([bool(encoding.overflowing) for encoding in encodings])
+
+
 #: A new framework is one entry here.
-LOADERS: dict[str, Callable[[Path, dict[str, Any]], Scorer]] = {"tfidf": TfidfScorer, "onnx": OnnxScorer}
+LOADERS: dict[str, Callable[[Path, dict[str, Any]], Scorer]] = {
+    "tfidf": TfidfScorer,
+    "onnx": OnnxScorer,
+    "transformer": TransformerScorer,
+}
+
+
+def in_chunks(score: Scorer, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a scorer answers to any number of texts, CHUNK at a time."""
+    parts = [score(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
+    if not parts:
+        return np.zeros(0), np.zeros(0, dtype=bool)
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 class SentimentModel(PythonModel):
@@ -211,10 +262,7 @@ class SentimentModel(PythonModel):
 
     def logits(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the raw logits and the truncation flags of `texts`, each of shape (n_texts,)."""
-        parts = [self._score(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
-        if not parts:
-            return np.zeros(0), np.zeros(0, dtype=bool)
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        return in_chunks(self._score, texts)
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated P(positive) of raw `logits`, both of shape (n_texts,)."""

@@ -15,17 +15,9 @@ from steps.sentiment.dataset import Dataset
 from steps.sentiment.embeddings import Embedding
 from steps.sentiment.networks import Settings
 from steps.sentiment.schedule import Rows
+from steps.sentiment.served import ONNX_REQUIREMENTS
 
 FAMILY = "keras"
-REQUIREMENTS = [
-    "mlflow-skinny==3.17.2",
-    "numpy==2.4.6",
-    "pandas==2.3.3",
-    "onnxruntime==1.32.0",
-    "tokenizers==0.23.3",
-    "uvloop==0.23.0",
-    "httptools==0.9.0",
-]
 
 
 def input_flags(flags: Flags) -> None:
@@ -152,7 +144,7 @@ def log(
             loader="onnx",
             folder=folder,
             settings={"max_tokens": data.max_tokens},
-            requirements=REQUIREMENTS,
+            requirements=ONNX_REQUIREMENTS,
             validation_logits=networks.logits(network, data.validation.texts).astype(np.float64),
             seconds=seconds,
             facts={**data.facts, **facts},

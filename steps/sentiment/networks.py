@@ -4,6 +4,8 @@ Sources: Iyyer et al. 2015 (deep averaging), Kim 2014 (convolution over words), 
 Conneau et al. 2017 (BiLSTM, pooled over the words).
 """
 
+import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -189,12 +191,9 @@ def fit(
     tf.get_logger().setLevel("ERROR")  # each network of a search is traced anew, and TensorFlow warns of it
     checkpoint.take()
     network = build(vectors, settings)
-    resumed = checkpoint.load()
-    last, history = resumed or (network, [])
-    if resumed:
-        checkpoint.best(network)  # a checkpoint of another shape ends here
-        for number, values in enumerate(history, 1):
-            on_epoch(number, values)
+    last, history = _resume(network, checkpoint)
+    for number, values in enumerate(history, 1):
+        on_epoch(number, values)
     for epoch in range(len(history), min(until or settings.epochs, settings.epochs)):
         if _has_ended(history, settings):
             break
@@ -223,10 +222,37 @@ def fit(
         }
         better = values[OBJECTIVE] > max((past[OBJECTIVE] for past in history), default=0)
         history.append(values)
-        checkpoint.save(last, last if better else None, history)
+        _save(last, better, history, checkpoint)
         on_epoch(epoch + 1, values)
-    checkpoint.best(network)
+    _resume(network, checkpoint)
     return network, history
+
+
+def _save(network: keras.Model, better: bool, history: list[dict[str, float]], checkpoint: Checkpoint) -> None:
+    before = checkpoint.newest
+
+    def write(folder: Path) -> None:
+        network.save(folder / "last.keras")
+        if better or before is None:
+            network.save_weights(folder / "best.weights.h5")
+        else:
+            shutil.copy2(before / "best.weights.h5", folder)
+        (folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
+
+    checkpoint.save(f"epoch-{len(history):03}", write)
+
+
+def _resume(network: keras.Model, checkpoint: Checkpoint) -> tuple[keras.Model, list[dict[str, float]]]:
+    # Puts the best weights so far into `network`, and returns the newest network, with its optimizer, and the history.
+    state = checkpoint.newest
+    if state is None:
+        return network, []
+    try:
+        network.load_weights(state / "best.weights.h5")
+        history = json.loads((state / "history.json").read_text(encoding="utf-8"))
+        return keras.models.load_model(state / "last.keras"), history
+    except Exception as error:  # each of the formats within has errors of its own
+        raise checkpoint.broken(state, error) from error
 
 
 def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:

@@ -48,3 +48,9 @@ def learning_rate(step: int, steps: int, highest: float) -> float:
     if step < warm:
         return highest * (step + 1) / warm
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def linear_rate(step: int, steps: int, warm_up: float) -> float:
+    """Return the share of the highest learning rate at a step: up to 1 in the first `warm_up` of them, then down to 0."""
+    warm = max(1, round(warm_up * steps))
+    return (step + 1) / warm if step < warm else (steps - step) / max(1, steps - warm)

@@ -12,6 +12,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 
+#: What the loaders that run ONNX need, and nothing else.
+ONNX_REQUIREMENTS = [
+    "mlflow-skinny==3.17.2",
+    "numpy==2.4.6",
+    "pandas==2.3.3",
+    "onnxruntime==1.32.0",
+    "tokenizers==0.23.3",
+    "uvloop==0.23.0",
+    "httptools==0.9.0",
+]
+
 
 @dataclass(frozen=True)
 class Answers:

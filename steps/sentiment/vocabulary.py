@@ -4,7 +4,7 @@ A vocabulary is learned from all texts of the training split, or is that of an e
 padding, number 1 or the encoder's own stands for every unknown word. Texts are cleaned (`model.clean`) before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,34 +78,48 @@ class Encoded:
         """Words of each text, shape (n_texts,)."""
         return np.diff(self.starts)
 
-    def padded(self, rows: np.ndarray, length: int = 0) -> np.ndarray:
-        """Return texts as one block, int32 of shape (len(rows), longest of them or `length`); 0 where a text has ended."""
-        lengths = self.lengths[rows]
-        columns = np.arange(max(length, int(lengths.max())))
-        there = columns < lengths[:, None]
-        block = np.zeros(there.shape, dtype=np.int32)
-        block[there] = self.ids[(self.starts[rows][:, None] + columns)[there]]
+    def first(self, count: int) -> "Encoded":
+        """Return the first texts alone."""
+        return Encoded(self.ids[: self.starts[min(count, len(self))]], self.starts[: count + 1], self.unknown)
+
+    def padded(self, rows: np.ndarray, length: int = 0, padding: int = 0) -> np.ndarray:
+        """Return texts as one block, int32 of shape (len(rows), longest of them or `length`), padded where one has ended."""
+        there = self.mask(rows, length)
+        block = np.full(there.shape, padding, dtype=np.int32)
+        block[there] = self.ids[(self.starts[rows][:, None] + np.arange(there.shape[1]))[there]]
         return block
+
+    def mask(self, rows: np.ndarray, length: int = 0) -> np.ndarray:
+        """Return where the block of these texts holds words, bool of the shape of `padded`."""
+        lengths = self.lengths[rows]
+        return np.arange(max(length, int(lengths.max()))) < lengths[:, None]
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Encoded:
     """Encode raw texts, each cut after `max_tokens` words; a text without a word is one unknown word."""
     nothing = tokenizer.get_vocab()[UNKNOWN]
-    parts, lengths, all_words, all_unknown = [], [], 0, 0
-    for ids in _encodings(tokenizer, texts):
+    parts, all_words, all_unknown = [], 0, 0
+    for ids in encodings(tokenizer, texts):
         all_words += len(ids)
         all_unknown += ids.count(nothing)
-        kept = ids[:max_tokens] or [nothing]
-        parts.append(np.array(kept, dtype=np.int32))
-        lengths.append(len(kept))
-    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return Encoded(np.concatenate(parts), starts, all_unknown / max(all_words, 1))
+        parts.append(ids[:max_tokens] or [nothing])
+    return joined(parts, all_unknown / max(all_words, 1))
 
 
-def _encodings(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[int]]:
+def joined(lines: Iterable[list[int]], unknown: float) -> Encoded:
+    """Return the word numbers of texts, none empty, as one."""
+    parts = [np.array(line, dtype=np.int32) for line in lines]
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
+    return Encoded(np.concatenate(parts), starts, unknown)
+
+
+def encodings(
+    tokenizer: Tokenizer, texts: Sequence[str], read: Callable[[str], str] = clean, marks: bool = False
+) -> Iterator[list[int]]:
+    """Yield the word numbers of each raw text as `read` cleans it, with the marks that an encoder adds or without."""
     with progress(total=len(texts), desc="encode", unit="tweet") as bar:
         for start in range(0, len(texts), CHUNK):
-            chunk = [clean(text) for text in texts[start : start + CHUNK]]
-            for encoding in tokenizer.encode_batch_fast(chunk, add_special_tokens=False):
+            chunk = [read(text) for text in texts[start : start + CHUNK]]
+            for encoding in tokenizer.encode_batch_fast(chunk, add_special_tokens=marks):
                 yield encoding.ids
             bar.update(len(chunk))

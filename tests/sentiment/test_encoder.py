@@ -100,7 +100,7 @@ def refused() -> str:
         encoder.minilm()
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith("embedding=minilm: ")
+    assert message.startswith("minilm: ")
     return message
 
 

@@ -166,13 +166,13 @@ def test_a_training_that_diverges_is_refused_and_its_checkpoint_stays(tmp_path: 
 
 def test_a_checkpoint_of_another_shape_or_a_broken_one_is_named(tmp_path: Path) -> None:
     fit(TOY, tmp_path, until=1)
-    with pytest.raises(InputError, match=r"epoch-001 does not fit this network .*remove it to start anew"):
+    with pytest.raises(InputError, match=r"epoch-001 does not fit or is damaged .*remove it to start anew"):
         fit(dataclasses.replace(TOY, units=5), tmp_path)
     whole = (tmp_path / "epoch-001/last.keras").read_bytes()
     middle = len(whole) // 2
     for broken in (b"not a network", whole[:middle], whole[:middle] + bytes(50) + whole[middle + 50 :], b""):
         (tmp_path / "epoch-001/last.keras").write_bytes(broken)
-        with pytest.raises(InputError, match=r"epoch-001 cannot be read .*remove it to start anew"):
+        with pytest.raises(InputError, match=r"epoch-001 does not fit or is damaged .*remove it to start anew"):
             fit(TOY, tmp_path)
     assert (tmp_path / "epoch-001").is_dir()
 

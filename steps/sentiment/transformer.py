@@ -1,0 +1,226 @@
+"""A BERT-like encoder with a head for sentiment, in transformers and torch, and how it reads texts.
+
+Source: Devlin et al. 2019 (BERT); Reimers and Gurevych 2019 (the mean of the pieces).
+"""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import transformers
+from tokenizers import Tokenizer, normalizers
+from torch import nn
+
+from steps.sentiment import vocabulary
+from steps.sentiment.command_line import InputError
+from steps.sentiment.encoder import FORMS
+from steps.sentiment.model import clean, fold
+from steps.sentiment.vocabulary import Encoded
+
+#: The encoders whose graph onnxruntime can fuse, by the `model_type` of their config.json.
+ARCHITECTURES = ("bert", "roberta", "xlm-roberta", "distilbert", "electra")
+HEADS = ("mean", "cls")
+TOKENIZER_FILES = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "bpe.codes", "*.model")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A fine-tuning.
+
+    Attributes:
+        head: what stands for a text: the `mean` of its pieces, or the first piece (`cls`).
+        learning_rate: of AdamW, at its highest, after the warm-up and before the linear way down.
+        layer_decay: each layer learns this much slower than the one above it (Howard and Ruder 2018); 1: all alike.
+        batch_size: tweets in a step, of all processes together.
+        epochs: passes over the training rows at most.
+        patience: epochs without a better validation ROC AUC after which training ends.
+        freeze_layers: lowest layers that stay as they are; 1 or more: the embeddings as well.
+        dropout: share of the features dropped in training, in every layer.
+        label_smoothing: share of each label that goes to the other class, half of it to each (Szegedy et al. 2016).
+        seed: of head, order and dropout.
+    """
+
+    head: str = "mean"
+    learning_rate: float = 8e-5
+    layer_decay: float = 1.0
+    batch_size: int = 64
+    epochs: int = 1
+    patience: int = 1
+    freeze_layers: int = 0
+    dropout: float = 0.0
+    label_smoothing: float = 0.1
+    seed: int = 0
+
+
+class Network(nn.Module):
+    """An encoder and a linear head: piece numbers and mask, int of shape (n, n_pieces), to logits of shape (n,)."""
+
+    def __init__(self, encoder: Any, head: str) -> None:
+        super().__init__()
+        self.encoder, self.pooled = encoder, head
+        self.config: Any = encoder.config
+        self.logit = nn.Linear(encoder.config.hidden_size, 1)
+
+    def forward(self, numbers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the logits of positive."""
+        states = self.encoder(input_ids=numbers, attention_mask=mask).last_hidden_state
+        if self.pooled == "cls":
+            features = states[:, 0]
+        else:
+            there = mask[..., None].to(states.dtype)
+            features = (states * there).sum(1) / there.sum(1)
+        # In full precision whatever the encoder computes in: scores near the middle decide labels.
+        return nn.functional.linear(features.float(), self.logit.weight, self.logit.bias)[:, 0]
+
+
+def build(folder: Path, settings: Settings) -> Network:
+    """Return an encoder with its pretrained weights and a head that has not learned.
+
+    Args:
+        folder: of config.json and model.safetensors.
+        settings: of the training.
+
+    Raises:
+        InputError: an architecture other than ARCHITECTURES, fewer layers than are to be frozen, or weights that are not
+            those of the configuration.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"encoder: {folder}/config.json cannot be read ({_line(error)}); allowed: {FORMS}") from error
+    if config.model_type not in ARCHITECTURES:
+        raise InputError(
+            f"encoder: {folder} is of the architecture {config.model_type}; allowed: {', '.join(ARCHITECTURES)}"
+        )
+    if settings.freeze_layers > config.num_hidden_layers:
+        raise InputError(
+            f"freeze_layers={settings.freeze_layers}: allowed: at most the {config.num_hidden_layers} layers of the encoder"
+        )
+    try:
+        encoder, loading = transformers.AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            # Short texts: plain attention is faster on a CPU than torch's fused kernels, and onnxruntime knows its graph.
+            attn_implementation="eager",
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise InputError(f"encoder: the weights of {folder} cannot be read ({_line(error)})") from error
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"encoder: the weights of {folder} lack {len(missing)} tensors of its config.json, {missing[0]} for one"
+        )
+    encoder.pooler = None
+    torch.manual_seed(settings.seed)
+    network = Network(encoder, settings.head)
+    nn.init.normal_(network.logit.weight, std=config.initializer_range)
+    nn.init.zeros_(network.logit.bias)
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = settings.dropout
+    for name, parameter in encoder.named_parameters():
+        parameter.requires_grad = not settings.freeze_layers or depth(name) > settings.freeze_layers
+    return network
+
+
+def depth(name: str) -> int:
+    """Return the layer of an encoder's parameter, from 1; 0 for the embeddings."""
+    return next((int(part) + 1 for part in name.split(".") if part.isdigit()), 0)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How an encoder reads texts: its tokenizer, which also cuts them and adds its marks.
+
+    Attributes:
+        tokenizer: with the encoder's own words for the masks of mentions and links.
+        cased: whether it tells letters' case apart; if not, it reads what the other families read (`model.clean`).
+        padding: the number of the padding.
+        unknown: the number of what it has no piece for; -1 where it has a piece for everything.
+    """
+
+    tokenizer: Tokenizer
+    cased: bool
+    padding: int
+    unknown: int
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Return texts as piece numbers."""
+        lines = list(vocabulary.encodings(self.tokenizer, texts, fold if self.cased else clean, marks=True))
+        unknown = sum(line.count(self.unknown) for line in lines) / sum(map(len, lines))
+        return vocabulary.joined(lines, unknown)
+
+
+def reader(folder: Path, max_length: int) -> Reader:
+    """Return the reader of an encoder, for at most `max_length` pieces, marks included.
+
+    Raises:
+        InputError: a tokenizer that cannot be written as tokenizer.json, or more pieces than the encoder has places for.
+    """
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        whole = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = Tokenizer.from_str(whole.backend_tokenizer.to_str())
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        raise InputError(f"encoder: {folder} has no tokenizer that tokenizers can read ({_line(error)})") from error
+    offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0  # its places are counted from there
+    places = config.max_position_embeddings - offset
+    if max_length > places:
+        raise InputError(f"max_length={max_length}: allowed: at most {places} with this encoder")
+    vocabulary_of_it = tokenizer.get_vocab()
+    cased = (tokenizer.normalizer.normalize_str("A") if tokenizer.normalizer else "A") == "A"
+    if "@USER" in vocabulary_of_it and "HTTPURL" in vocabulary_of_it:  # Nguyen et al. 2020, BERTweet
+        user, link = "@USER", "HTTPURL"
+    elif cased:  # Barbieri et al. 2020, TweetEval
+        user, link = "@user", "http"
+    else:
+        user, link = "user", "link"
+    masks = [normalizers.Replace("<user>", user), normalizers.Replace("<link>", link)]
+    tokenizer.normalizer = normalizers.Sequence([*masks, *([tokenizer.normalizer] if tokenizer.normalizer else [])])
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    unknown = vocabulary_of_it.get(whole.unk_token, -1) if whole.unk_token else -1
+    return Reader(tokenizer, cased, config.pad_token_id or 0, unknown)
+
+
+def save(network: Network, origin: Path, folder: Path) -> None:
+    """Write the fine-tuned encoder as transformers reads it, with the tokenizer of the folder that it came from."""
+    encoder: Any = network.encoder
+    encoder.save_pretrained(folder)
+    for pattern in TOKENIZER_FILES:
+        for path in origin.glob(pattern):
+            shutil.copy2(path, folder)
+
+
+def export(network: Network, path: Path) -> None:
+    """Write the network as ONNX in full precision: `numbers` and `mask`, int32 of shape (n, n_pieces), to `logits` (n,)."""
+    network = network.cpu().eval()
+    numbers = torch.ones((2, 8), dtype=torch.int32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing, which the dynamic shapes here bear, and of its coming end
+        torch.onnx.export(
+            network,
+            (numbers, numbers),
+            str(path),
+            input_names=["numbers", "mask"],
+            output_names=["logits"],
+            dynamic_axes={"numbers": {0: "n", 1: "pieces"}, "mask": {0: "n", 1: "pieces"}, "logits": {0: "n"}},
+            opset_version=17,
+            # onnxruntime's optimizer knows the graphs of this exporter.
+            dynamo=False,
+        )
