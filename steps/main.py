@@ -18,10 +18,13 @@ import mlflow
 import yaml
 from mlflow.exceptions import ExecutionException
 
-from steps.sentiment import command_line, comparison, keys, registry, runs, sources, tracking
-from steps.sentiment.command_line import Flags, Values, names
+from steps.sentiment import bundled, command_line, comparison, keys, registry, runs, sources, tracking
+from steps.sentiment.command_line import Flags, InputError, Values, names
+from steps.sentiment.dataset import Dataset
 
-FAMILIES = sorted(path.stem.removeprefix("train_") for path in Path(__file__).parent.glob("train_*.py"))
+#: The step that brings in each family, by its name: those that are trained, and what comes with the project.
+FAMILIES = {path.stem.removeprefix("train_"): path.stem for path in sorted(Path(__file__).parent.glob("train_*.py"))}
+FAMILIES["bundled"] = "bundled"
 #: Flags of `main` that are those of `prepare`.
 PREPARE_FLAGS = ("data", "human_test", "holdout", "validation_rows", "test_rows", "max_rows", "seed")
 
@@ -40,7 +43,7 @@ def flags() -> Flags:
         "families",
         "",
         f"of {', '.join(FAMILIES)}, separated by commas; default: all",
-        lambda text: names(FAMILIES)(text or ",".join(FAMILIES)),
+        lambda text: names(list(FAMILIES))(text or ",".join(FAMILIES)),
     )
     return flags
 
@@ -124,9 +127,10 @@ def run(thread: Thread, given: Values, fingerprint: str) -> comparison.Compariso
         prepared = thread.step("prepare", {name: given.texts[name] for name in PREPARE_FLAGS}, fingerprint)
         dataset = tracking.find_dataset(f"runs:/{prepared}/dataset")
         candidates = [
-            thread.step(f"train_{family}", {"dataset": dataset.uri, "seed": given.texts["seed"]}, dataset.digest)
-            for family in given.families
+            run_id for family in given.families if (run_id := candidate(thread, family, dataset, given.texts["seed"]))
         ]
+        if not candidates:
+            raise InputError(f"families={given.texts['families']}: none of them can take part on these tweets")
         entrants = comparison.entrants(dataset.digest, candidates)
         compared = thread.step(
             "compare",
@@ -136,6 +140,20 @@ def run(thread: Thread, given: Values, fingerprint: str) -> comparison.Compariso
         found = comparison.read(compared)
         decide(thread, found)
     return found
+
+
+def candidate(thread: Thread, family: str, dataset: Dataset, seed: str) -> str | None:
+    """Train a family, or bring in the bundled model; return its run, or None where it may not take part."""
+    entry_point = FAMILIES[family]
+    if family != "bundled":
+        return thread.step(entry_point, {"dataset": dataset.uri, "seed": seed}, dataset.digest)
+    if not bundled.there():
+        thread.tell(entry_point, f"nothing to do, no model comes with this copy of the project ({bundled.FOLDER})")
+        return None
+    if bundled.was_trained_on(dataset.split("validation")["text"].tolist()):
+        thread.tell(entry_point, "left out, it was trained on tweets of this dataset")
+        return None
+    return thread.step(entry_point, {"dataset": dataset.uri}, f"{dataset.digest} {bundled.digest()}")
 
 
 def decide(thread: Thread, found: comparison.Comparison) -> None:

@@ -3,10 +3,14 @@
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from steps.sentiment.command_line import RefusedError
+
 #: Equal-width bins of the expected calibration error (Guo et al. 2017, "On calibration of modern neural networks").
 ECE_BINS = 15
 #: A text whose answers are right less often than this is not to be trusted: the unsure band.
 TRUSTED = 2 / 3
+#: A model that calls a class this much rarer than it is, on validation, has fallen to the other class.
+COLLAPSE = 0.2
 
 
 def evaluate(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -105,3 +109,16 @@ def unsure_band(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
             break
         width = float(distance[rows[-1]]) + 1e-12  # so that rounding leaves none of these rows outside
     return 0.5 - width, 0.5 + width
+
+
+def refuse_collapse(labels: np.ndarray, logits: np.ndarray) -> None:
+    """Refuse a model that ranks tweets, maybe well, and calls nearly all of them one class: a ROC AUC would not show it.
+
+    Raises:
+        RefusedError: it calls one class so much rarer than it is.
+    """
+    called, there = float((logits > 0).mean()), float(labels.mean())
+    if called < COLLAPSE * there or 1 - called < COLLAPSE * (1 - there):
+        raise RefusedError(
+            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class"
+        )

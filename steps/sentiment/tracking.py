@@ -11,7 +11,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,19 @@ from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Run
+from mlflow.models.model import ModelInfo
 
-from steps.sentiment import metrics, plots, profile, runs, served
-from steps.sentiment.command_line import InputError, RefusedError
+from steps.sentiment import bundled, metrics, plots, profile, runs, served
+from steps.sentiment.command_line import InputError
 from steps.sentiment.comparison import RESULT, TABLE
 from steps.sentiment.dataset import Dataset, load
 from steps.sentiment.keys import MODEL_FILE, code_digest, step_key
 from steps.sentiment.model import sigmoid
+from steps.sentiment.trained import Trained
 
 EXPERIMENT = "tweet-sentiment"
 #: Largest difference allowed between the score as trained and as served.
 PARITY = 1e-4
-#: A model that calls a class this much rarer than it is, on validation, has fallen to the other class.
-COLLAPSE = 0.2
 
 
 def find_dataset(uri: str) -> Dataset:
@@ -121,35 +121,6 @@ def _metric_name(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text.replace(": ", ":"))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a family hands over: the files that `model.py` loads, and what the framework itself answers.
-
-    Attributes:
-        family: name of the family, `baseline` for example.
-        name: of the model among those of its family, `word2vec bilstm` for example.
-        loader: the key of `model.LOADERS`.
-        folder: files of the loader.
-        settings: JSON for the loader, in `model.json` under its name.
-        requirements: pip requirements of the loader, pinned.
-        validation_logits: logits of the validation texts from the training framework, shape (n_validation,).
-        seconds: time of the training, in seconds.
-        facts: further numbers worth a metric.
-        files: further files worth keeping with the run, under `files/`.
-    """
-
-    family: str
-    name: str
-    loader: str
-    folder: Path
-    settings: dict[str, Any]
-    requirements: list[str]
-    validation_logits: np.ndarray
-    seconds: float
-    facts: dict[str, float] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-
-
 def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFrame) -> str:
     """Calibrate, check and log a trained model in the active run; every family goes through here.
 
@@ -169,7 +140,7 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
         RuntimeError: the served model does not load, or answers otherwise than the trained one.
     """
     labels = validation["label"].to_numpy()
-    _refuse_collapse(labels, trained.validation_logits)
+    metrics.refuse_collapse(labels, trained.validation_logits)
     slope, intercept = metrics.calibrate(labels, trained.validation_logits)
     scores = sigmoid(slope * trained.validation_logits + intercept)
     band = metrics.unsure_band(labels, scores)
@@ -186,61 +157,88 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
     (trained.folder / "profile.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
 
     log_input(dataset, "training")
-    mlflow.set_tags(
-        {
-            "family": trained.family,
-            "model_name": trained.name,
-            "dataset_digest": dataset.digest,
-            "dataset_uri": dataset.uri,
-        }
-    )
     for path in trained.files:
         mlflow.log_artifact(str(path), "files")
-    model = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(MODEL_FILE),
-        artifacts={"model": str(trained.folder)},
-        input_example=(["Lost my bag, but the crew made my day"], {"explain": False}),
-        pip_requirements=trained.requirements,
-        metadata={"family": trained.family, "dataset_digest": dataset.digest},
+    model, answers = _log_model(
+        (trained.family, trained.name), MODEL_FILE, trained.folder, trained.requirements, dataset, validation["text"]
     )
-    answers = served.ask(model.model_uri, validation["text"])
     difference = float(np.abs(answers.scores - scores).max())
     if not difference <= PARITY:
         raise RuntimeError(f"the served model differs from the trained one by {difference:g}; allowed: {PARITY:g}")
-    if model.signature is None or model.signature.params is None:
-        raise RuntimeError("the logged model has no signature with params; is its input example missing?")
-    measured = {f"validation_{name}": value for name, value in metrics.evaluate(labels, scores).items()}
-    log_metrics(
-        measured
-        | trained.facts
-        | {
-            "train_seconds": trained.seconds,
-            "predict_ms_per_tweet": answers.milliseconds_per_text,
-            "model_size_mb": sum(path.stat().st_size for path in trained.folder.iterdir()) / 1e6,
-            "parity_max_difference": difference,
-            "unsure_low": band[0],
-            "unsure_high": band[1],
-            "validation_unsure_share": float(unsure.mean()),
-        },
-        model.model_id,
-        dataset,
-    )
-    log_figures(
-        plots.curves(labels, {trained.family: scores}, "validation")
-        | {"confusion": plots.confusion(labels, scores, "validation")}
-    )
-    mlflow.set_tag("model_id", model.model_id)
+    facts = trained.facts | {
+        "train_seconds": trained.seconds,
+        "parity_max_difference": difference,
+        "unsure_low": band[0],
+        "unsure_high": band[1],
+        "validation_unsure_share": float(unsure.mean()),
+    }
+    _log_measured(trained.family, trained.folder, labels, answers, facts, model, dataset)
     return model.model_uri
 
 
-def _refuse_collapse(labels: np.ndarray, logits: np.ndarray) -> None:
-    # A network can rank tweets well and still call nearly all of them one class: a ROC AUC alone would not show it.
-    called, there = float((logits > 0).mean()), float(labels.mean())
-    if called < COLLAPSE * there or 1 - called < COLLAPSE * (1 - there):
-        raise RefusedError(
-            f"the model calls {called:.1%} of the validation tweets positive ({there:.1%} are): it fell to one class"
-        )
+def log_bundled(dataset: Dataset, validation: pd.DataFrame) -> str:
+    """Log the model that comes with the project, as it is, in the active run, and what it says of the validation rows.
+
+    Returns:
+        The URI of the logged model.
+    """
+    facts, whole = bundled.facts(), bundled.FOLDER / bundled.MODEL
+    log_input(dataset, "validation")
+    requirements = (whole / "requirements.txt").read_text(encoding="utf-8").split()
+    folder = whole / "artifacts/model"
+    model, answers = _log_model(
+        ("bundled", f"bundled {facts['name']}"),
+        whole / MODEL_FILE.name,
+        folder,
+        requirements,
+        dataset,
+        validation["text"],
+    )
+    known = {name: facts["training_metrics"][name] for name in ("train_rows", "train_seconds")}
+    _log_measured("bundled", folder, validation["label"].to_numpy(), answers, known, model, dataset)
+    return model.model_uri
+
+
+def _log_model(
+    names: tuple[str, str], shipped: Path, folder: Path, requirements: list[str], dataset: Dataset, texts: pd.Series
+) -> tuple[ModelInfo, served.Answers]:
+    # Logs a model of family and name `names`, and asks it `texts` in a fresh process, as a server would.
+    tags = {"family": names[0], "model_name": names[1], "dataset_digest": dataset.digest, "dataset_uri": dataset.uri}
+    mlflow.set_tags(tags)
+    model = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(shipped),
+        artifacts={"model": str(folder)},
+        input_example=(["Lost my bag, but the crew made my day"], {"explain": False}),
+        pip_requirements=requirements,
+        metadata={"family": names[0], "dataset_digest": dataset.digest},
+    )
+    if model.signature is None or model.signature.params is None:
+        raise RuntimeError("the logged model has no signature with params; is its input example missing?")
+    return model, served.ask(model.model_uri, texts)
+
+
+def _log_measured(
+    family: str,
+    folder: Path,
+    labels: np.ndarray,
+    answers: served.Answers,
+    facts: dict[str, float],
+    model: ModelInfo,
+    dataset: Dataset,
+) -> None:
+    # Logs what a served model reached on the validation rows; with its id the run counts as a candidate.
+    measured = {f"validation_{name}": value for name, value in metrics.evaluate(labels, answers.scores).items()}
+    sizes = {
+        "predict_ms_per_tweet": answers.milliseconds_per_text,
+        "model_size_mb": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+    }
+    log_metrics(measured | facts | sizes, model.model_id, dataset)
+    log_figures(
+        plots.curves(labels, {family: answers.scores}, "validation")
+        | {"confusion": plots.confusion(labels, answers.scores, "validation")}
+    )
+    mlflow.set_tag("model_id", model.model_id)
 
 
 def log_settings(values: Mapping[str, Any]) -> None:

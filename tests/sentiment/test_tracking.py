@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from steps import prepare
-from steps.sentiment import runs, served, tracking
+from steps.sentiment import metrics, runs, served, tracking
 from steps.sentiment.command_line import InputError, RefusedError
 from tests.conftest import statuses
 
@@ -73,9 +73,9 @@ def test_a_model_that_fell_to_one_class_is_refused(positive: float, called: floa
     labels, logits = (rows < positive).astype(int), called - rows + 1e-9
     if refused:
         with pytest.raises(RefusedError, match="it fell to one class"):
-            tracking._refuse_collapse(labels, logits)
+            metrics.refuse_collapse(labels, logits)
     else:
-        tracking._refuse_collapse(labels, logits)
+        metrics.refuse_collapse(labels, logits)
 
 
 def test_flags_that_mlflow_run_has_logged_are_left_as_they_are(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

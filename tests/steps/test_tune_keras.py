@@ -9,7 +9,7 @@ import pytest
 from mlflow.entities import Run
 
 from steps import prepare, tune_keras
-from steps.sentiment import networks, runs, tracking
+from steps.sentiment import metrics, networks, runs
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import RefusedError
 from steps.sentiment.networks import OBJECTIVE
@@ -128,7 +128,7 @@ def test_a_search_that_was_cut_short_goes_on_and_ends_as_an_unbroken_one(
 def test_a_gaussian_process_searches_too_and_a_budget_in_minutes_ends_it(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "COLLAPSE", 0)  # one epoch of 25 steps has not learned much
+    monkeypatch.setattr(metrics, "COLLAPSE", 0)  # one epoch of 25 steps has not learned much
     tune_keras.main([*SMALL, *"--search bayesian --trials 50 --minutes 0.0001 --epochs 1".split()])
     found = runs.finished(step="tune_keras")[0]
     assert found.data.metrics["trials"] == 1
@@ -168,7 +168,7 @@ def test_where_nothing_beats_the_defaults_they_are_the_best(prepared: Path, monk
         return network, history if len(count) == 1 else [{**epoch, OBJECTIVE: 0.5} for epoch in history]
 
     monkeypatch.setattr(networks, "fit", worse)
-    monkeypatch.setattr(tracking, "COLLAPSE", 0)
+    monkeypatch.setattr(metrics, "COLLAPSE", 0)
     tune_keras.main([*SMALL, *"--trials 2 --epochs 1 --seed 6".split()])
     found = runs.finished(step="tune_keras")[0]
     assert found.data.metrics["search_best_roc_auc"] == found.data.metrics["search_default_roc_auc"]
