@@ -16,6 +16,7 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import Flags, Values, fraction, integer, one_of, optional, positive_number, something
 from steps.sentiment.dataset import Dataset
 from steps.sentiment.fine_tuning import Data
+from steps.sentiment.model import TransformerScorer, sigmoid
 from steps.sentiment.schedule import Rows
 from steps.sentiment.served import ONNX_REQUIREMENTS
 from steps.sentiment.transformer import Network, Reader, Settings
@@ -34,8 +36,12 @@ FAMILY = "bert"
 SMOKE_PARAMETERS = {"max_rows": "600", "epochs": "1", "max_length": "32"}
 #: Tweets of which the default number of epochs makes about as many, within bounds.
 TWEETS, MOST_EPOCHS = 64_000, 4
+#: Validation tweets that are scored once more, one by one and by torch in full precision: all of them take minutes.
+SOME = 500
 #: Largest difference allowed between a logit of torch and of the exported network, both in full precision.
 EXPORT_PARITY = 1e-3
+#: Largest difference allowed between the scores of a text alone and among others: eight bits round, rows do not touch.
+BATCH_TOLERANCE = 0.02
 
 
 def flags() -> Flags:
@@ -113,7 +119,7 @@ def inputs(dataset: Dataset, folder: Path, given: Values) -> Inputs:
 
 
 def checkpoint(digest: str, max_length: int, rows: int, wanted: Settings) -> Checkpoint:
-    """Return the place of a training's checkpoints.
+    """Return the place of the checkpoints of a training on a dataset and encoder with this `digest`.
 
     Its name does not hold the digest of the code, as a step's key does: hours of training survive an update of the project,
     and a state that no longer fits is found out when it is loaded.
@@ -130,15 +136,16 @@ def main(argv: list[str] | None = None) -> None:
     place = fine_tuning.accelerator()
     with place.main_process_first():
         folder = encoder.find(given.encoder)
-    # The packaged encoder is one and the same: the code holds its digest.
-    read = dataset.digest if given.encoder == encoder.MINILM else f"{dataset.digest} {encoder.digest(folder)}"
+    digest = f"{dataset.digest} {encoder.digest(folder)}"
     if not place.is_main_process:  # it lends a hand, and only the main process keeps a run
-        train(inputs(dataset, folder, given), given, read, place)
+        train(inputs(dataset, folder, given), given, digest, place)
         return
+    # The packaged encoder is one and the same: the code holds its digest.
+    read = dataset.digest if given.encoder == encoder.MINILM else digest
     name = f"bert {Path(given.encoder).name}"
     with tracking.step("train_bert", given.texts, read, name):
         data = inputs(dataset, folder, given)
-        network, kept, history = train(data, given, read, place)
+        network, kept, history = train(data, given, digest, place)
         uri = log(network, name, data, dataset, history)
         kept.remove()
     seconds = sum(values["epoch_seconds"] for values in history)
@@ -146,12 +153,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train(
-    data: Inputs, given: Values, read: str, place: fine_tuning.Accelerator
+    data: Inputs, given: Values, digest: str, place: fine_tuning.Accelerator
 ) -> tuple[Network, Checkpoint, list[dict[str, float]]]:
     """Fine-tune on the rows, or go on with it; return the network, its checkpoint and the history."""
     wanted = settings(given, len(data.rows.train.texts))
     network = transformer.build(data.folder, wanted)
-    kept = checkpoint(read, given.max_length, len(data.rows.train.texts), wanted)
+    kept = checkpoint(digest, given.max_length, len(data.rows.train.texts), wanted)
 
     def on_epoch(epoch: int, values: dict[str, float]) -> None:
         if place.is_main_process:
@@ -197,6 +204,7 @@ def log(network: Network, name: str, data: Inputs, dataset: Dataset, history: li
                 "epochs_run": len(history),
                 "pieces_per_tweet": float(data.rows.train.texts.lengths.mean()),
                 "export_max_difference": _parity(network, data, full_logits),
+                "batch_max_difference": _alone(served, loading, texts, logits),
                 **quantization.loss(labels, full_logits, logits),
             },
             files=[whole],
@@ -205,12 +213,21 @@ def log(network: Network, name: str, data: Inputs, dataset: Dataset, history: li
 
 
 def _parity(network: Network, data: Inputs, exported: np.ndarray) -> float:
-    # Torch in full precision takes minutes for all of them.
-    some = data.rows.validation.texts.first(500)
+    some = data.rows.validation.texts.first(SOME)
     found = fine_tuning.logits(network, some, data.reader.padding, place=None)
     difference = float(np.abs(found - exported[: len(some)]).max())
     if not difference <= EXPORT_PARITY:
         raise RuntimeError(f"the exported network differs from torch's by {difference:g}; allowed: {EXPORT_PARITY:g}")
+    return difference
+
+
+def _alone(served: Path, loading: dict[str, Any], texts: list[str], among_others: np.ndarray) -> float:
+    some = texts[:SOME]
+    scorer = TransformerScorer(served, loading)
+    alone = np.concatenate([scorer([text])[0] for text in some])
+    difference = float(np.abs(sigmoid(alone) - sigmoid(among_others[: len(some)])).max())
+    if not difference <= BATCH_TOLERANCE:
+        raise RuntimeError(f"a text's score moves by {difference:g} with its batch; allowed: {BATCH_TOLERANCE:g}")
     return difference
 
 

@@ -1,22 +1,32 @@
-"""From a transformer's plain ONNX to what is served: fused by onnxruntime's optimizer, then in eight bits where that costs little.
+"""From a transformer's plain ONNX to what is served: fused by onnxruntime's optimizer, then in eight bits.
 
-Weights become int8, a scale for each output channel; activations become uint8 while the model runs, a scale for each tensor
-(dynamic quantisation; Jacob et al. 2018; onnxruntime's documentation, "Quantize ONNX models").
+The weights of every matrix product become int8 in blocks of 128, each with a scale; the other factor is rounded to eight bits
+while the model runs, in the same blocks of each row. So the rows of a batch do not touch: the usual dynamic quantisation has one
+scale for a whole tensor, and moves a score by what else is in the batch (docs/log.md). Source: onnxruntime's documentation,
+"Quantize ONNX models", and of the operator MatMulNBits; Dettmers et al. 2022 on scales by row.
 """
 
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 from sklearn.metrics import roc_auc_score
 
 from steps.sentiment.model import TransformerScorer, in_chunks, sigmoid
 
-ONNX = "model.onnx"
+#: Weights that share a scale; a power of two that divides the width of most encoders.
+BLOCK = 128
+#: MatMulNBits: the other factor in eight bits, too.
+EIGHT_BITS = 4
 
 
 def fuse(exported: Path, fused: Path, heads: int, width: int) -> None:
@@ -26,22 +36,40 @@ def fuse(exported: Path, fused: Path, heads: int, width: int) -> None:
         RuntimeError: there is no attention to be fused: serving it would be several times slower.
     """
     options = FusionOptions("bert")
-    model = optimizer.optimize_model(str(exported), "bert", heads, width, options, opt_level=0)
-    if not model.get_fused_operator_statistics()["Attention"]:
-        raise RuntimeError("onnxruntime's optimizer found no attention in the exported encoder")
-    model.save_model_to_file(str(fused))
+    options.use_multi_head_attention = True  # leaves the products before it to be quantised like all others
+    with _quiet():
+        model = optimizer.optimize_model(str(exported), "bert", heads, width, options, opt_level=0)
+        if not model.get_fused_operator_statistics()["MultiHeadAttention"]:
+            raise RuntimeError("onnxruntime's optimizer found no attention in the exported encoder")
+        model.save_model_to_file(str(fused))
 
 
 def quantize(fused: Path, quantized: Path) -> None:
-    """Quantise a fused encoder: weights int8 per channel, activations uint8 per tensor."""
-    quantize_dynamic(
-        fused,
-        quantized,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        # What onnxruntime's own operators answer is unknown to ONNX.
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )
+    """Quantise a fused encoder: matrix products in blocks, embeddings as int8 with one scale."""
+    with _quiet(), tempfile.TemporaryDirectory() as beside:
+        products = MatMulNBitsQuantizer(
+            onnx.load(fused), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=EIGHT_BITS
+        )
+        products.process()
+        products.model.save_model_to_file(str(half := Path(beside, "half.onnx")))
+        quantize_dynamic(
+            half,
+            quantized,
+            op_types_to_quantize=["EmbedLayerNormalization", "Gather"],
+            weight_type=QuantType.QInt8,
+            # What onnxruntime's own operators answer is unknown to ONNX.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Both tell of each node that they meet.
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def logits(folder: Path, settings: dict[str, Any], texts: list[str]) -> np.ndarray:
