@@ -6,7 +6,7 @@ DATA ?= sample
 PORT ?= 5001
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check serve runs bench evidence lock clean
+.PHONY: help run test check serve runs bench evidence bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -35,13 +35,18 @@ runs: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_networks.py --data "$(DATA)" --flags "$(FLAGS)"
+	$(BIN)/python tests/bench_bert.py --data "$(DATA)" --flags "$(FLAGS)"
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence
 
+bundle: .venv/.installed  ## put the champion of real data into data/champion/, so that it comes with the project
+	$(BIN)/python -m steps.bundle
+
 lock: .venv/.installed  ## requirements.txt anew from conda.yaml (needs uv)
 	$(BIN)/python -c 'import yaml; print("\n".join(yaml.safe_load(open("conda.yaml"))["dependencies"][-1]["pip"]))' \
-	| uv pip compile - --upgrade --python-platform linux --python-version 3.11 --quiet --no-header --no-annotate -o requirements.txt
+	| uv pip compile - --upgrade --python-platform linux --python-version 3.11 --quiet --no-header --no-annotate \
+	| grep -vE '^(nvidia|cuda|triton)' > requirements.new && mv requirements.new requirements.txt
 
 clean:  ## remove the caches of the tools
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis bench.json

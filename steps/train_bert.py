@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from steps.sentiment import command_line, encoder, fine_tuning, quantization, tracking, transformer
 from steps.sentiment import dataset as datasets
@@ -96,26 +97,30 @@ def settings(given: Values, rows: int) -> Settings:
 
 @dataclass(frozen=True)
 class Inputs:
-    """An encoder, how it reads, and the rows that it has read."""
+    """An encoder and how it reads, the training of it that is wanted, and the rows that it has read."""
 
     folder: Path
     reader: Reader
+    settings: Settings
+    network: Network
     rows: Data
 
 
 def inputs(dataset: Dataset, folder: Path, given: Values) -> Inputs:
-    """Read training and validation rows as the encoder in `folder` does.
+    """Build a network on the encoder in `folder`, and read training and validation rows as it does.
 
     Raises:
-        InputError: a tokenizer that cannot be read, or too large a `max_length`.
+        InputError: an encoder that cannot be read, too large a `max_length`, or more layers to freeze than it has.
     """
     reader = transformer.reader(folder, given.max_length)
+    train, validation = dataset.split("train", given.max_rows), dataset.split("validation")
+    wanted = settings(given, len(train))
+    network = transformer.build(folder, wanted)  # before minutes of reading: it may refuse
 
-    def rows(split: datasets.Split, count: int | None = None) -> Rows:
-        frame = dataset.split(split, count)
+    def rows(frame: pd.DataFrame) -> Rows:
         return Rows(reader.encode(frame["text"].tolist()), frame["label"].to_numpy())
 
-    return Inputs(folder, reader, Data(rows("train", given.max_rows), rows("validation"), reader.padding))
+    return Inputs(folder, reader, wanted, network, Data(rows(train), rows(validation), reader.padding))
 
 
 def checkpoint(digest: str, max_length: int, rows: int, wanted: Settings) -> Checkpoint:
@@ -137,40 +142,30 @@ def main(argv: list[str] | None = None) -> None:
     with place.main_process_first():
         folder = encoder.find(given.encoder)
     digest = f"{dataset.digest} {encoder.digest(folder)}"
+    data = inputs(dataset, folder, given)
+    kept = checkpoint(digest, given.max_length, len(data.rows.train.texts), data.settings)
     if not place.is_main_process:  # it lends a hand, and only the main process keeps a run
-        train(inputs(dataset, folder, given), given, digest, place)
+        fine_tuning.fit(data.network, data.rows, data.settings, kept, place)
         return
     # The packaged encoder is one and the same: the code holds its digest.
     read = dataset.digest if given.encoder == encoder.MINILM else digest
     name = f"bert {Path(given.encoder).name}"
     with tracking.step("train_bert", given.texts, read, name):
-        data = inputs(dataset, folder, given)
-        network, kept, history = train(data, given, digest, place)
-        uri = log(network, name, data, dataset, history)
+        history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, on_epoch)
+        uri = log(data.network, name, data, dataset, history)
         kept.remove()
     seconds = sum(values["epoch_seconds"] for values in history)
     print(f"train_bert: {uri}, {name}, {seconds:.1f} s on {len(data.rows.train.texts):,} tweets")
 
 
-def train(
-    data: Inputs, given: Values, digest: str, place: fine_tuning.Accelerator
-) -> tuple[Network, Checkpoint, list[dict[str, float]]]:
-    """Fine-tune on the rows, or go on with it; return the network, its checkpoint and the history."""
-    wanted = settings(given, len(data.rows.train.texts))
-    network = transformer.build(data.folder, wanted)
-    kept = checkpoint(digest, given.max_length, len(data.rows.train.texts), wanted)
-
-    def on_epoch(epoch: int, values: dict[str, float]) -> None:
-        if place.is_main_process:
-            tracking.log_epoch(epoch, values)
-            print(
-                f"epoch {epoch}: validation ROC AUC {values[fine_tuning.OBJECTIVE]:.4f}, "
-                f"loss {values['train_loss']:.4f}, {values['epoch_seconds']:.0f} s",
-                flush=True,
-            )
-
-    history = fine_tuning.fit(network, data.rows, wanted, kept, place, on_epoch)
-    return network, kept, history
+def on_epoch(epoch: int, values: dict[str, float]) -> None:
+    """Log an epoch to the active run and print it."""
+    tracking.log_epoch(epoch, values)
+    print(
+        f"epoch {epoch}: validation ROC AUC {values[fine_tuning.OBJECTIVE]:.4f}, loss {values['train_loss']:.4f}, "
+        f"{values['epoch_seconds']:.0f} s",
+        flush=True,
+    )
 
 
 def log(network: Network, name: str, data: Inputs, dataset: Dataset, history: list[dict[str, float]]) -> str:

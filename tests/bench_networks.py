@@ -30,6 +30,7 @@ from steps import prepare  # noqa: E402
 from steps.sentiment import command_line, dataset, network_training, networks, schedule, vocabulary  # noqa: E402
 from steps.sentiment.model import OnnxScorer  # noqa: E402
 from steps.sentiment.networks import Settings  # noqa: E402
+from steps.sentiment.served import ONNX_REQUIREMENTS  # noqa: E402
 from steps.sentiment.vocabulary import Encoded  # noqa: E402
 
 ROWS, ROUNDS, SINGLE, MAX_TOKENS = 12_000, 3, 100, 64
@@ -160,8 +161,8 @@ def main() -> None:
     training(texts, train["label"].to_numpy(), vectors, settings)
     with tempfile.TemporaryDirectory() as folder:
         serving(networks.build(vectors, settings), tokenizer, train["text"].tolist()[:SINGLE], Path(folder))
-    small = installed_megabytes(network_training.REQUIREMENTS)
-    large = installed_megabytes([*network_training.REQUIREMENTS, "tensorflow"])
+    small = installed_megabytes(ONNX_REQUIREMENTS)
+    large = installed_megabytes([*ONNX_REQUIREMENTS, "tensorflow"])
     print(
         f"environment of the served model: {small:.0f} MB; with TensorFlow {large:.0f} MB, {large - small:.0f} MB more"
     )

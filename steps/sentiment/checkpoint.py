@@ -31,6 +31,8 @@ class Checkpoint:
             raise InputError(
                 f"the same training is going on in another process ({self.folder}); wait for it, or change a flag"
             ) from error
+        for unfinished in self.folder.glob(".*"):  # of a process that was killed while it wrote
+            shutil.rmtree(unfinished)
 
     @property
     def newest(self) -> Path | None:

@@ -19,6 +19,8 @@ the runs named here; a test makes this page again and compares. Intervals are 95
 
 #: Models of one family in the README.
 SHOWN_OF_FAMILY = 3
+#: Sizes of training data from which on a model has a learning curve.
+SIZES = 4
 #: Networks on equal rows from which on a grid says more than the table.
 GRID = 8
 
@@ -68,6 +70,7 @@ def page(evidence: Path, figures: Path) -> str:
             _table(models) + "\n",
             *(search + "\n" for search in _searches([run for run, _ in models])),
             *(grid + "\n" for grid in _grids([run for run, _ in models])),
+            *_learning_curves([run for run, _ in models], figures / f"{digest}-learning_curves.png"),
             _slices(shown) + "\n",
             "".join(
                 f"![{name}](results/figures/{digest}-{name}.png)\n"
@@ -141,7 +144,7 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
 def _titles(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[str]:
     """Return names without flags; where two would be one, with the training tweets, and else as they are."""
     runs = [run for run, _ in models]
-    short = [" ".join(word for word in run["name"].split() if "=" not in word) for run in runs]
+    short = [_short(run) for run in runs]
     long = [f"{one}, {run['training_metrics']['train_rows']:,.0f} tweets" for one, run in zip(short, runs, strict=True)]
     return [
         one if short.count(one) == 1 else more if long.count(more) == 1 else run["name"]
@@ -186,6 +189,32 @@ def _grids(found: list[dict[str, Any]]) -> list[str]:
             table = tabulate(list(cells.values()), headers="keys", tablefmt="github", disable_numparse=True)
             tables.append(f"ROC AUC of embedding by architecture, {rows:,.0f} training tweets:\n\n{table}")
     return tables
+
+
+def _learning_curves(found: list[dict[str, Any]], path: Path) -> list[str]:
+    """Draw ROC AUC by training tweets for each model that was trained on many sizes; of equal sizes the best on validation."""
+    curves: dict[str, dict[int, tuple[float, float, float]]] = {}
+    for run in found:  # the best on validation first
+        test = run["test_metrics"]
+        point = tuple(test[f"test_roc_auc{end}"] for end in ("", "_low", "_high"))
+        curves.setdefault(_short(run), {}).setdefault(int(run["training_metrics"]["train_rows"]), point)
+    curves = {name: points for name, points in curves.items() if len(points) >= SIZES}
+    if not curves:
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.learning_curves(curves).savefig(path, dpi=90)
+    sizes = sorted({rows for points in curves.values() for rows in points})
+    rows = [
+        {"ROC AUC by training tweets": name}
+        | {f"{count:,}": f"{points[count][0]:.4f}" if count in points else "" for count in sizes}
+        for name, points in curves.items()
+    ]
+    table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    return [f"{table}\n\n![learning curves](results/figures/{path.name})\n"]
+
+
+def _short(run: dict[str, Any]) -> str:
+    return " ".join(word for word in run["name"].split() if "=" not in word)
 
 
 def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:

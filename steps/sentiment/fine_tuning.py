@@ -52,7 +52,8 @@ class Data:
 
 def accelerator() -> Accelerator:
     """Return what places the training: on GPUs where there are some, in the precision that is fast there."""
-    return Accelerator(mixed_precision=precision())
+    # On processors it has to be told, or each of several processes would train alone.
+    return Accelerator(mixed_precision=precision(), cpu=not torch.accelerator.is_available())
 
 
 def precision() -> str:
@@ -126,7 +127,8 @@ def fit(
     if place.is_main_process:
         checkpoint.take()
     per_epoch = len(batches(data.train.texts.lengths, settings.batch_size, np.random.default_rng(0)))
-    training = _Training(network, settings, settings.epochs * per_epoch, place)
+    with _enough_memory(settings):
+        training = _Training(network, settings, settings.epochs * per_epoch, place)
     training.resume(checkpoint)
     for number, values in enumerate(training.history, 1):
         on_epoch(number, values)
@@ -139,22 +141,25 @@ def fit(
             _epoch(training, data, order, epoch, checkpoint)
             start = time.perf_counter()
             found = logits(network, data.validation.texts, data.padding, place)
+        if not np.isfinite(found).all():
+            raise _diverged(f"after epoch {epoch + 1}", settings)
         values = {
             "train_loss": training.loss_sum / per_epoch,
             "epoch_validation_loss": float(log_loss(data.validation.labels, sigmoid(found), labels=[0, 1])),
             OBJECTIVE: float(roc_auc_score(data.validation.labels, found)),
             "epoch_seconds": training.seconds + time.perf_counter() - start,
         }
-        better = values[OBJECTIVE] > max((past[OBJECTIVE] for past in training.history), default=0)
+        better = values[OBJECTIVE] > max((past[OBJECTIVE] for past in training.history), default=-1)
         training.history.append(values)
         training.loss_sum = training.seconds = 0.0
         training.save(checkpoint, better)
         on_epoch(epoch + 1, values)
-    place.wait_for_everyone()
     place.unwrap_model(training.prepared, keep_fp32_wrapper=False)  # the network computes in full precision again
+    place.wait_for_everyone()  # the main process has written
     best = checkpoint.newest
     assert best is not None, "an epoch has ended, and its state is on disk"
     network.load_state_dict(safetensors.torch.load_file(best / "best.safetensors"))
+    place.wait_for_everyone()  # all have read, and the caller may remove it
     return training.history
 
 
@@ -171,12 +176,10 @@ def _epoch(training: "_Training", data: Data, order: list[np.ndarray], epoch: in
             losses.append(training.step(data.train, rows, data.padding))
             if place % LOOK and place < len(order):
                 continue
-            found = float(torch.stack(losses).sum())  # waits for a GPU, hence only now and then
+            # Of all processes, so that all of them go on or none. Waits for a GPU, hence only now and then.
+            found = float(training.place.reduce(torch.stack(losses).sum(), "mean"))
             if not np.isfinite(found):
-                raise RefusedError(
-                    f"training diverged in epoch {epoch + 1}, step {place} of {len(order)}; "
-                    f"try a learning rate below {settings.learning_rate:g}"
-                )
+                raise _diverged(f"in epoch {epoch + 1}, step {place} of {len(order)}", settings)
             training.loss_sum += found
             bar.set_postfix(loss=f"{found / len(losses):.4f}", refresh=False)
             bar.update(len(losses))
@@ -185,6 +188,10 @@ def _epoch(training: "_Training", data: Data, order: list[np.ndarray], epoch: in
             if now - last > KEEP_SECONDS:
                 training.save(checkpoint)
                 last = time.perf_counter()
+
+
+def _diverged(where: str, settings: Settings) -> RefusedError:
+    return RefusedError(f"training diverged {where}; try a learning rate below {settings.learning_rate:g}")
 
 
 def _has_ended(history: list[dict[str, float]], settings: Settings) -> bool:
@@ -197,7 +204,8 @@ def _enough_memory(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+        known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not known and not any(words in str(error) for words in ("allocate memory", "out of memory")):
             raise
         raise InputError(
             f"not enough memory for batch_size={settings.batch_size}; lower it, or max_length, or freeze layers"
@@ -222,12 +230,15 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * rate
         mine = rows[place.process_index :: place.num_processes]
+        weight = place.num_processes / len(rows)
+        if not len(mine):  # a batch smaller than the number of processes, which wait for each other all the same
+            mine, weight = rows[:1], 0.0
         wanted = torch.from_numpy(train.labels[mine]).float().to(place.device)
         wanted = wanted * (1 - settings.label_smoothing) + settings.label_smoothing / 2
         found = self.prepared(*_tensors(train.texts, mine, padding, place.device))
         # The mean over all processes of this is the mean over the batch, whatever their shares.
         loss = nn.functional.binary_cross_entropy_with_logits(found.float(), wanted, reduction="sum")
-        loss = loss * place.num_processes / len(rows)
+        loss = loss * weight
         place.backward(loss)
         place.clip_grad_norm_(self.prepared.parameters(), 1.0)
         self.optimizer.step()
@@ -236,8 +247,7 @@ class _Training:
         return loss.detach()
 
     def save(self, checkpoint: Checkpoint, better: bool = False) -> None:
-        """Keep the state; with the weights as the best so far, or those that were."""
-        self.place.wait_for_everyone()
+        """Keep the state, which all processes share, by the main one; with the weights as the best so far, or those that were."""
         if not self.place.is_main_process:
             return
         before = checkpoint.newest
@@ -261,7 +271,9 @@ class _Training:
             return
         try:
             numbers = json.loads((state / "numbers.json").read_text(encoding="utf-8"))
-            self.network.load_state_dict(safetensors.torch.load_file(state / "last.safetensors"))
+            # The best is wanted at the end alone; one that cannot be read is better known now.
+            for name in ["best", "last"] if numbers["history"] else ["last"]:
+                self.network.load_state_dict(safetensors.torch.load_file(state / f"{name}.safetensors"))
             self.optimizer.load_state_dict(torch.load(state / "optimizer.pt", weights_only=True, map_location="cpu"))
         except Exception as error:  # each of the formats within has errors of its own
             raise checkpoint.broken(state, error) from error

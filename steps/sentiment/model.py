@@ -234,11 +234,28 @@ class TransformerScorer:
         return logits, np.array([bool(encoding.overflowing) for encoding in encodings])
 
 
+class EnsembleScorer:
+    """Several models of the same texts, their logits weighted and summed (Dietterich 2000); each has a folder of its own."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._members = [
+            (float(member["weight"]), LOADERS[member["loader"]](folder / member["folder"], member["settings"]))
+            for member in settings["members"]
+        ]
+
+    def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Score `texts`; one was too long if it was for any member."""
+        found = [(weight, *score(texts)) for weight, score in self._members]
+        logits = np.sum([weight * logits for weight, logits, _ in found], axis=0)
+        return logits, np.any([truncated for _, _, truncated in found], axis=0)
+
+
 #: A new framework is one entry here.
 LOADERS: dict[str, Callable[[Path, dict[str, Any]], Scorer]] = {
     "tfidf": TfidfScorer,
     "onnx": OnnxScorer,
     "transformer": TransformerScorer,
+    "ensemble": EnsembleScorer,
 }
 
 

@@ -52,6 +52,21 @@ def confusion(labels: np.ndarray, scores: np.ndarray, split: str) -> Figure:
     return figure
 
 
+def learning_curves(measured: dict[str, dict[int, tuple[float, float, float]]]) -> Figure:
+    """Return a figure of ROC AUC by training tweets: for each model value, low and high by number of tweets."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, points in measured.items():
+        rows = sorted(points)
+        value, low, high = np.array([points[count] for count in rows]).T
+        axes.errorbar(rows, value, [value - low, high - value], marker="o", markersize=4, capsize=3, label=name)
+    axes.set_xscale("log")
+    axes.set(title="Learning curves, test", xlabel="training tweets", ylabel="ROC AUC")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="x-small")
+    return figure
+
+
 def bars(values: dict[str, float], title: str, xlabel: str, color: str = "tab:blue") -> Figure:
     """Return horizontal bars, the first value on top."""
     figure = Figure(figsize=(6, 0.28 * len(values) + 1), layout="constrained")

@@ -231,7 +231,7 @@ def _log_measured(
     measured = {f"validation_{name}": value for name, value in metrics.evaluate(labels, answers.scores).items()}
     sizes = {
         "predict_ms_per_tweet": answers.milliseconds_per_text,
-        "model_size_mb": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+        "model_size_mb": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6,
     }
     log_metrics(measured | facts | sizes, model.model_id, dataset)
     log_figures(

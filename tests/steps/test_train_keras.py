@@ -1,12 +1,10 @@
 """train_keras: every embedding with every architecture, a kill and its sequel, and what is refused."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -15,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from steps import prepare, train_keras
+from steps import train_keras
 from steps.sentiment import dataset as datasets
 from steps.sentiment import embeddings, encoder, network_training, networks, runs, tracking, vocabulary
 from steps.sentiment.checkpoint import Checkpoint
@@ -25,24 +23,6 @@ from tests.conftest import ROOT, environment, statuses
 
 SMALL = "--embedding learned --architecture average --batch_size 64 --learning_rate 0.01 --max_rows 600".split()
 WORDS = ("not", "good", "bad", "love", "hate", "day", "the", "my", "so", "!", "n", "##ot", "##s", "user", "link")
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the prepared sample, made once: the working directory of this module, with a store of its own."""
-    folder = tmp_path_factory.mktemp("networks")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            patch.delenv(name)
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.chdir(folder)
-        (folder / "data").mkdir()
-        (folder / "data/sample").symlink_to(ROOT / "data/sample")
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_registry_uri(None)
-        prepare.main([])
-        yield folder
-        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture

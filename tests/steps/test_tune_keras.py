@@ -1,40 +1,20 @@
 """tune_keras: trials as child runs, a search that was cut short, and what is refused."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.entities import Run
 
-from steps import prepare, tune_keras
+from steps import tune_keras
 from steps.sentiment import metrics, networks, runs
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import RefusedError
 from steps.sentiment.networks import OBJECTIVE
-from tests.conftest import ROOT, statuses
+from tests.conftest import statuses
 
 SMALL = [*"--embedding learned --dimension 16 --architecture average,cnn --search_rows 400 --max_rows 800".split()]
 SEARCH = [*SMALL, *"--trials 4 --epochs 3".split()]
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The working directory of this module, with the prepared sample and a store of its own."""
-    folder = tmp_path_factory.mktemp("search")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            patch.delenv(name)
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.chdir(folder)
-        (folder / "data").mkdir()
-        (folder / "data/sample").symlink_to(ROOT / "data/sample")
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_registry_uri(None)
-        prepare.main([])
-        yield folder
-        mlflow.set_tracking_uri(None)
 
 
 def children(run: Run) -> list[Run]:
