@@ -3,7 +3,7 @@
     mlflow run . --env-manager local
     python -m steps.main --data ../shared/data/sentiment140.parquet --holdout sample=random --test_rows 15000
 
-On the bundled sample it takes under two minutes. Each step is an MLflow run of its own under this one; a finished
+On the bundled sample it takes about three minutes on two cores. Each step is an MLflow run of its own under this one; a finished
 run with equal inputs (flags, data, code) is reused. Ends with a champion in the registry, the comparison table, and the two commands
 with which to serve and ask it.
 """

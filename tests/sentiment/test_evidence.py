@@ -85,3 +85,16 @@ def test_titles_leave_the_flags_out_where_no_two_models_become_one(tmp_path: Pat
     one(tmp_path, "baseline C=8", 0.78, {"C": "8"}, rows=5000)
     rows = [line.split("|")[1].strip() for line in evidence.summary(tmp_path).splitlines()[2:]]
     assert rows == ["glove cnn", "baseline C=2", "baseline C=4", "baseline, 5,000 tweets"]
+
+
+def test_a_model_of_many_sizes_has_a_learning_curve(many: Path, tmp_path: Path) -> None:
+    assert "learning curves" not in evidence.page(many, tmp_path / "none")
+    for number, rows in enumerate((100, 1000, 10_000, 100_000)):
+        one(many, f"bert max_rows={rows}", 0.7 + number / 20, {"encoder": "minilm"}, rows)
+    one(many, "bert max_rows=1000 epochs=9", 0.71, {"encoder": "minilm"}, 1000)  # worse on validation than the other
+    page = evidence.page(many, tmp_path / "figures")
+    assert (tmp_path / "figures/0123-learning_curves.png").is_file()
+    assert "![learning curves](results/figures/0123-learning_curves.png)" in page
+    table = page.split("| ROC AUC by training tweets")[1].splitlines()
+    assert [cell.strip() for cell in table[0].split("|")[1:-1]] == ["100", "1,000", "10,000", "100,000"]
+    assert [cell.strip() for cell in table[2].split("|")[1:-1]] == ["bert", "0.7000", "0.7500", "0.8000", "0.8500"]

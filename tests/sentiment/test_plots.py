@@ -86,3 +86,18 @@ def test_figures_are_drawn_the_same_again_and_leave_no_state() -> None:
     assert first == second
     assert all(image.startswith(b"\x89PNG") and len(image) > 5000 for image in first.values())
     assert pyplot.get_fignums() == before
+
+
+def test_a_learning_curve_has_a_point_with_its_interval_per_size() -> None:
+    figure = plots.learning_curves(
+        {"bert": {1000: (0.8, 0.7, 0.85), 100: (0.6, 0.5, 0.65)}, "baseline": {100: (0.5, 0.4, 0.6)}}
+    )
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+    bert, baseline = axes.containers
+    assert bert.get_label() == "bert"
+    assert baseline.get_label() == "baseline"
+    assert list(bert.lines[0].get_xdata()) == [100, 1000]
+    assert np.allclose(bert.lines[0].get_ydata(), [0.6, 0.8])
+    ends = np.array([segment[:, 1] for segment in bert.lines[2][0].get_segments()])
+    assert np.allclose(ends, [[0.5, 0.65], [0.7, 0.85]])

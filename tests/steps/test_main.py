@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Run, environment
 
-STEPS = ("prepare", "train_baseline", "train_keras", "compare", "register", "promote")
+STEPS = ("prepare", "train_baseline", "train_bert", "train_keras", "bundled", "compare", "register", "promote")
 
 
 def progress(printed: str) -> dict[str, str]:
@@ -78,7 +78,7 @@ def test_a_champion_is_never_tested_on_what_it_was_trained_on(
         ("train_baseline", "C=abc", "train_baseline: error: --C: got 'abc'; allowed: one or more numbers above 0"),
         ("prepare", "data=nope.csv", "prepare: error: no such file: nope.csv; allowed: "),
         ("promote", "version=99", "promote: error: --version: no version 99 of tweet-sentiment; allowed: 1"),
-        ("main", "families=lstn", "main: error: --families: got 'lstn'; allowed: baseline, keras"),
+        ("main", "families=lstn", "main: error: --families: got 'lstn'; allowed: baseline, bert, keras, bundled"),
         ("compare", "unknown=1", "compare: error: unrecognized arguments: --unknown 1"),
     ],
 )
