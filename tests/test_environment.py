@@ -11,8 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from steps import train_baseline
-from steps.sentiment import served
+from steps.sentiment import bag_of_ngrams, served
 from tests.conftest import ROOT
 
 GPU = re.compile(r"nvidia|cuda|cudnn|triton")
@@ -66,7 +65,7 @@ def test_mlflow_reads_conda_yaml_without_ignoring_a_dependency(caplog: pytest.Lo
 
 
 @pytest.mark.parametrize(
-    "requirements", [train_baseline.REQUIREMENTS, served.ONNX_REQUIREMENTS], ids=["baseline", "onnx"]
+    "requirements", [bag_of_ngrams.REQUIREMENTS, served.ONNX_REQUIREMENTS], ids=["baseline", "onnx"]
 )
 def test_a_served_model_needs_few_packages_all_pinned_as_in_the_lock(requirements: list[str]) -> None:
     pins = {canonicalize_name(pin.name): str(pin.specifier) for pin in LOCK}

@@ -16,7 +16,7 @@ def code_digest(step: str) -> str:
 
 
 #: Flags that only name data; the digest of the data stands in the key for them.
-DATA_FLAGS = {"data", "human_test", "dataset", "candidates", "members"}
+DATA_FLAGS = {"data", "human_test", "dataset", "candidates", "members", "teacher"}
 
 
 def step_key(step: str, flags: Mapping[str, str], data: str) -> str:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from steps import train_baseline
-from steps.sentiment import model
+from steps.sentiment import bag_of_ngrams, model
 from steps.sentiment.model import TOKEN, Answer, SentimentModel, TfidfScorer, clean
 from tests.conftest import ROOT
 
@@ -65,7 +64,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TfidfVectori
         coef_, intercept_ = coefficients[None, :], np.array([0.25])
 
     folder = tmp_path_factory.mktemp("model")
-    train_baseline.write(folder, list(vectorizer.get_feature_names_out()), vectorizer.idf_, Classifier())  # type: ignore[arg-type]
+    bag_of_ngrams.write(folder, list(vectorizer.get_feature_names_out()), vectorizer.idf_, Classifier())  # type: ignore[arg-type]
     return folder, vectorizer, coefficients, 0.25
 
 

@@ -7,26 +7,26 @@ import pandas as pd
 import pytest
 
 from steps import prepare, train_baseline
-from steps.sentiment import runs
+from steps.sentiment import bag_of_ngrams, runs
 from steps.sentiment.command_line import InputError
 from tests.conftest import ROOT, statuses
 
 
 def test_ngrams_are_counted_and_the_rare_ones_left_out() -> None:
-    counts, ngrams = train_baseline.count_ngrams(["not good at all", "not good", "good"], min_df=2, max_features=10)
+    counts, ngrams = bag_of_ngrams.count_ngrams(["not good at all", "not good", "good"], min_df=2, max_features=10)
     assert sorted(ngrams) == ["good", "not", "not good"]
     assert counts[:, ngrams.index("good")].toarray().ravel().tolist() == [1, 1, 1]
     assert counts[:, ngrams.index("not good")].toarray().ravel().tolist() == [1, 1, 0]
 
 
 def test_the_most_frequent_ngrams_are_kept() -> None:
-    _, ngrams = train_baseline.count_ngrams(["a b", "a b", "a c", "a c", "a"], min_df=2, max_features=1)
+    _, ngrams = bag_of_ngrams.count_ngrams(["a b", "a b", "a c", "a c", "a"], min_df=2, max_features=1)
     assert ngrams == ["a"]
 
 
 def test_without_any_frequent_ngram_the_step_says_what_to_lower() -> None:
     with pytest.raises(InputError, match=r"min_df=5: .*allowed: a smaller one"):
-        train_baseline.count_ngrams(["one", "two three"], min_df=5, max_features=10)
+        bag_of_ngrams.count_ngrams(["one", "two three"], min_df=5, max_features=10)
 
 
 def test_of_several_c_validation_chooses() -> None:
@@ -34,20 +34,20 @@ def test_of_several_c_validation_chooses() -> None:
     rows = random.normal(size=(400, 20))
     labels = (rows[:, 0] + random.normal(size=400) > 0).astype(int)
     train, validation = (rows[:300], labels[:300]), (rows[300:], labels[300:])
-    classifier, aucs = train_baseline.choose([0.001, 1.0], train, validation, seed=0)  # type: ignore[arg-type]
+    classifier, aucs = bag_of_ngrams.choose([0.001, 1.0], train, validation, seed=0)  # type: ignore[arg-type]
     assert set(aucs) == {0.001, 1.0}
     assert max(aucs, key=aucs.__getitem__) == classifier.C
 
 
 def test_values_of_c_fitted_in_processes_are_those_fitted_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = pd.read_csv(ROOT / "data/sample/tweets.csv")
-    counts, _ = train_baseline.count_ngrams(texts["text"].tolist(), min_df=1, max_features=100_000)
+    counts, _ = bag_of_ngrams.count_ngrams(texts["text"].tolist(), min_df=1, max_features=100_000)
     train = (counts.astype(np.float64), texts["target"].to_numpy())
     assert counts.data.size * 8 > 1e6  # more than joblib copies: the processes read it from a file
     found = []
     for enough in (10**6, 10, 10):
-        monkeypatch.setattr(train_baseline, "TEXTS_FOR_TWO_CORES", enough)
-        found.append(train_baseline.choose([2.0, 2.0, 4.0], train, (train[0][:500], train[1][:500]), seed=3))
+        monkeypatch.setattr(bag_of_ngrams, "TEXTS_FOR_TWO_CORES", enough)
+        found.append(bag_of_ngrams.choose([2.0, 2.0, 4.0], train, (train[0][:500], train[1][:500]), seed=3))
     (in_turn, aucs), *in_processes = found
     assert set(aucs) == {2.0, 4.0}
     for classifier, others in in_processes:
