@@ -174,7 +174,7 @@ def log(network: Network, name: str, data: Inputs, dataset: Dataset, history: li
     """Export and quantise a fine-tuned network, check and log it in the active run; return the URI of the model."""
     frame = dataset.split("validation")
     texts, labels = frame["text"].tolist(), frame["label"].to_numpy()
-    loading = {"cased": data.reader.cased, "padding": data.reader.padding}
+    loading = {"cased": data.reader.cased, "padding": data.reader.padding, "max_length": data.reader.max_length}
     with tempfile.TemporaryDirectory() as beside:
         full, served, whole = Path(beside, "full"), Path(beside, "model"), Path(beside, "encoder")
         for folder in (full, served):

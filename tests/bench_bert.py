@@ -31,7 +31,7 @@ import psutil
 sys.path.insert(0, sys.argv[1])
 from steps.sentiment.model import SentimentModel, TransformerScorer, in_chunks
 texts = sys.stdin.read().splitlines()
-in_chunks(TransformerScorer(Path(sys.argv[2]), {"cased": False, "padding": 0}), texts)
+in_chunks(TransformerScorer(Path(sys.argv[2]), {"cased": False, "padding": 0, "max_length": 64}), texts)
 print(psutil.Process().memory_info().rss / 2**20)
 """
 
@@ -93,7 +93,7 @@ def serving(texts: list[str], folder: Path) -> None:
     from steps.sentiment.model import TransformerScorer
 
     torch.set_num_threads(1)
-    scorer = TransformerScorer(folder, {"cased": False, "padding": 0})
+    scorer = TransformerScorer(folder, {"cased": False, "padding": 0, "max_length": SHORT})
     network = transformer.build(encoder.minilm(), transformer.Settings()).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(encoder.minilm())
     ready = tokenizer(texts[:BATCH], padding="max_length", truncation=True, max_length=SHORT, return_tensors="pt")

@@ -37,7 +37,11 @@ class Checkpoint:
     @property
     def newest(self) -> Path | None:
         """The folder of the newest state, or None where there is none."""
-        return max(self.folder.glob("[!.]*-*"), default=None)
+        return max(self._states, default=None)
+
+    @property
+    def _states(self) -> list[Path]:
+        return list(self.folder.glob("[!.]*-*"))
 
     def save(self, name: str, write: Callable[[Path], None]) -> None:
         """Keep a state in place of the one before, which is there until the new one is whole.
@@ -46,13 +50,13 @@ class Checkpoint:
             name: `epoch-003`, for example; a later state has a later name in alphabetical order.
             write: writes the files of the state into an empty folder.
         """
-        before = self.newest
+        before = self._states  # several after a kill between the two last lines
         beside = self.folder / f".{uuid4().hex}"
         beside.mkdir(parents=True)
         write(beside)
         beside.rename(self.folder / name)
-        if before:
-            shutil.rmtree(before)
+        for state in before:
+            shutil.rmtree(state)
 
     def broken(self, state: Path, error: Exception) -> InputError:
         """Return the error to raise when a state cannot be read or does not fit."""

@@ -152,12 +152,14 @@ class Reader:
         cased: whether it tells letters' case apart; if not, it reads what the other families read (`model.clean`).
         padding: the number of the padding.
         unknown: the number of what it has no piece for; -1 where it has a piece for everything.
+        max_length: pieces after which it cuts a text, marks included.
     """
 
     tokenizer: Tokenizer
     cased: bool
     padding: int
     unknown: int
+    max_length: int
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Return texts as piece numbers."""
@@ -195,7 +197,7 @@ def reader(folder: Path, max_length: int) -> Reader:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     unknown = vocabulary_of_it.get(whole.unk_token, -1) if whole.unk_token else -1
-    return Reader(tokenizer, cased, config.pad_token_id or 0, unknown)
+    return Reader(tokenizer, cased, config.pad_token_id or 0, unknown, max_length)
 
 
 def save(network: Network, origin: Path, folder: Path) -> None:

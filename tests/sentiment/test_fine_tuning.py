@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,22 +26,24 @@ from steps.sentiment.vocabulary import Encoded
 from tests.conftest import ROOT
 
 PIECES, PADDING, ALWAYS = 40, 0, 1
-#: 601 texts: of the last batch one is left.
-TOY = Settings(learning_rate=3e-3, batch_size=12, epochs=3, patience=3)
+#: How much each piece stands for positive.
+MEANING = np.random.default_rng(5).normal(size=PIECES)
+MEANING -= MEANING[ALWAYS + 1 :].mean()
+#: Of 601 texts one is left for the last batch.
+TOY = Settings(learning_rate=2e-3, batch_size=12, epochs=3, patience=3)
 Fit = Callable[..., tuple[Network, list[dict[str, float]]]]
 
 
 def toy(count: int, seed: int) -> Rows:
-    """Return texts of 2 to 13 pieces: ALWAYS, and one of 2 (positive) or 3 (negative) wherever it stands."""
+    """Return texts of 2 to 13 pieces, positive where the meanings of all that follow the first, ALWAYS, sum to more than 0."""
     random = np.random.default_rng(seed)
-    labels = random.integers(0, 2, count)
-    texts = []
-    for label in labels:
-        text = random.integers(4, PIECES, random.integers(1, 13)).astype(np.int32)
-        text[random.integers(len(text))] = 2 if label else 3
-        texts.append(np.concatenate([[ALWAYS], text]).astype(np.int32))
-    starts = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
-    return Rows(Encoded(np.concatenate(texts), starts, 0.0), labels)
+    texts = [random.integers(ALWAYS + 1, PIECES, random.integers(1, 13)).astype(np.int32) for _ in range(count)]
+    labels = np.array([int(MEANING[text].sum() > 0) for text in texts])
+    return Rows(encoded([np.concatenate([[ALWAYS], text]).astype(np.int32) for text in texts]), labels)
+
+
+def encoded(texts: list[np.ndarray]) -> Encoded:
+    return Encoded(np.concatenate(texts), np.concatenate([[0], np.cumsum([len(text) for text in texts])]), 0.0)
 
 
 DATA = Data(toy(601, 0), toy(200, 1), PADDING)
@@ -111,7 +114,8 @@ def test_loss_falls_and_validation_rises(head: str, fit: Fit, place: fine_tuning
     network, history = fit(dataclasses.replace(TOY, head=head), tmp_path)
     losses, aucs = ([epoch[name] for epoch in history] for name in ("train_loss", OBJECTIVE))
     assert losses == sorted(losses, reverse=True)
-    assert aucs[0] < 0.99 < max(aucs)
+    assert aucs[0] + 0.02 < max(aucs)
+    assert max(aucs) > 0.95
     assert history[-1]["epoch_validation_loss"] < history[0]["epoch_validation_loss"]
     found = fine_tuning.logits(network, DATA.validation.texts, PADDING, place)
     assert roc_auc_score(DATA.validation.labels, found) == pytest.approx(max(aucs), abs=1e-9)
@@ -142,14 +146,14 @@ def test_the_best_epoch_is_returned_and_patience_ends_it(
     assert roc_auc_score(DATA.validation.labels, found) == pytest.approx(max(aucs), abs=1e-9)
 
 
-def test_an_epoch_that_orders_all_the_wrong_way_round_is_the_best_when_it_is_the_only_one(
-    fit: Fit, tmp_path: Path
+def test_an_only_epoch_is_the_best_even_where_it_orders_all_the_wrong_way_round(
+    fit: Fit, encoder: Path, place: fine_tuning.Accelerator, tmp_path: Path
 ) -> None:
-    learned, _ = fit(TOY, tmp_path / "learned")
-    upside_down = Data(DATA.train, Rows(DATA.validation.texts, 1 - DATA.validation.labels), PADDING)
-    settings = dataclasses.replace(TOY, epochs=1, learning_rate=1e-9)
-    _, history = fit(settings, tmp_path / "again", upside_down, learned)
-    assert history[0][OBJECTIVE] == pytest.approx(0, abs=0.01)
+    settings = dataclasses.replace(TOY, epochs=1, learning_rate=1e-30)
+    texts = DATA.validation.texts
+    found = fine_tuning.logits(transformer.build(encoder, settings), texts, PADDING, place)
+    _, history = fit(settings, tmp_path, Data(DATA.train, Rows(texts, (found < np.median(found)).astype(int)), PADDING))
+    assert history[0][OBJECTIVE] == 0
 
 
 def test_each_layer_learns_at_its_rate_and_the_head_at_the_full_one(encoder: Path) -> None:
@@ -200,7 +204,7 @@ def test_logits_depend_neither_on_the_order_nor_on_the_batch(encoder: Path) -> N
     for batch_size in (1, 7, 1000):
         assert np.allclose(fine_tuning.logits(network, texts, PADDING, None, batch_size), found, atol=1e-5)
     lines = [texts.ids[start:end] for start, end in zip(texts.starts[:-1], texts.starts[1:], strict=True)][::-1]
-    turned = Encoded(np.concatenate(lines), np.concatenate([[0], np.cumsum([len(line) for line in lines])]), 0.0)
+    turned = encoded(lines)
     assert np.allclose(fine_tuning.logits(network, turned, PADDING, None)[::-1], found, atol=1e-5)
 
 
@@ -245,20 +249,21 @@ def test_cut_short_between_epochs_it_ends_as_an_unbroken_one(
 @pytest.mark.parametrize(
     ("moment", "left"),
     [
-        ("just after a checkpoint", "step-000000091-001"),
-        ("just before one", "step-000000071-001"),
-        ("while one is written", "step-000000071-001"),
+        ("just after a checkpoint", ["step-000000091-001"]),
+        ("just before one", ["step-000000071-001"]),
+        ("while one is written", ["step-000000071-001"]),
+        ("while the one before is removed", ["step-000000071-001", "step-000000091-001"]),
     ],
 )
 def test_cut_short_within_an_epoch_it_ends_as_an_unbroken_one(
     moment: str,
-    left: str,
+    left: list[str],
     unbroken: tuple[Settings, Network, list[dict[str, float]]],
     fit: Fit,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    save, rename = Checkpoint.save, Path.rename
+    save, rename, rmtree = Checkpoint.save, Path.rename, shutil.rmtree
 
     def saves(self: Checkpoint, name: str, write: Callable[[Path], None]) -> None:
         if moment == "just before one" and name == "step-000000091-001":
@@ -272,13 +277,20 @@ def test_cut_short_within_an_epoch_it_ends_as_an_unbroken_one(
             raise Killed
         return rename(self, target)
 
+    def removes(path: Path, *args: object) -> None:
+        if moment == "while the one before is removed" and path.name == "step-000000071-001":
+            (path / "last.safetensors").unlink()
+            raise Killed
+        rmtree(path, *args)
+
     with monkeypatch.context() as patch:
         patch.setattr(fine_tuning, "KEEP_SECONDS", 0)
         patch.setattr(Checkpoint, "save", saves)
         patch.setattr(Path, "rename", renames)
+        patch.setattr(shutil, "rmtree", removes)
         with pytest.raises(Killed):
             fit(unbroken[0], tmp_path)
-    assert states(tmp_path) == [left]
+    assert states(tmp_path) == left
     ends_as(unbroken, fit, tmp_path)
 
 
@@ -337,19 +349,24 @@ def test_a_damaged_checkpoint_is_named_and_stays(
     assert kept.is_dir()
 
 
-@pytest.fixture
-def kept(fit: Fit, tmp_path: Path) -> Path:
-    """The state of a training after its first epoch."""
-    return keep(fit, TOY, tmp_path)
+@pytest.fixture(scope="module")
+def after_one_epoch(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of a training that was killed after its first epoch."""
 
-
-def keep(fit: Fit, settings: Settings, folder: Path) -> Path:
     def kill(epoch: int, values: dict[str, float]) -> None:
         raise Killed
 
+    folder = tmp_path_factory.mktemp("after-one-epoch")
     with pytest.raises(Killed):
-        fit(settings, folder, on_epoch=kill)
-    (state,) = folder.glob("step-*")
+        fit(TOY, folder, on_epoch=kill)
+    return folder
+
+
+@pytest.fixture
+def kept(after_one_epoch: Path, tmp_path: Path) -> Path:
+    """The state that it left, to be spoilt."""
+    shutil.copytree(after_one_epoch, tmp_path, dirs_exist_ok=True)
+    (state,) = tmp_path.glob("step-*")
     return state
 
 
@@ -378,7 +395,7 @@ def test_a_checkpoint_runs_no_code(kept: Path, fit: Fit, tmp_path: Path) -> None
     torch.save({"state": Command(tmp_path / "ran")}, kept / "optimizer.pt")
     with pytest.raises(InputError, match="remove it to start anew"):
         fit(TOY, tmp_path)
-    (kept / "optimizer.pt").write_bytes(pickle.dumps(Command(tmp_path / "ran")))
+    (kept / "optimizer.pt").write_bytes(pickle.dumps(Command(tmp_path / "ran"), protocol=2))
     with pytest.raises(InputError, match="remove it to start anew"):
         fit(TOY, tmp_path)
     assert not (tmp_path / "ran").exists()
@@ -387,17 +404,16 @@ def test_a_checkpoint_runs_no_code(kept: Path, fit: Fit, tmp_path: Path) -> None
 # What may not go on
 
 
-def test_a_training_that_diverges_is_refused_and_the_last_good_checkpoint_stays(fit: Fit, tmp_path: Path) -> None:
+def test_a_training_that_diverges_is_refused_and_the_last_good_checkpoint_stays(
+    fit: Fit, encoder: Path, tmp_path: Path
+) -> None:
     def poison(epoch: int, values: dict[str, float]) -> None:
         with torch.no_grad():
             network.encoder.embeddings.word_embeddings.weight[7] = np.nan
 
-    network, _ = fit(TOY, tmp_path / "unbroken")
-    unbroken = {name: weight.clone() for name, weight in network.state_dict().items()}
-    network, _ = fit(dataclasses.replace(TOY, epochs=1), tmp_path / "other")  # any of this shape
-    network.load_state_dict(unbroken)
+    network = transformer.build(encoder, TOY)
     settings = dataclasses.replace(TOY, epochs=2)
-    with pytest.raises(RefusedError, match=r"diverged in epoch 2, step 20 of 51; try a learning rate below 0\.003"):
+    with pytest.raises(RefusedError, match=r"diverged in epoch 2, step 20 of 51; try a learning rate below 0\.002"):
         fit(settings, tmp_path / "killed", network=network, on_epoch=poison)
     assert states(tmp_path / "killed") == ["step-000000051-001"]
     _, history = fit(settings, tmp_path / "killed")
@@ -486,7 +502,8 @@ def test_bfloat16_where_the_device_computes_in_it(
     assert fine_tuning.precision() == expected
 
 
-#: One process of a training in full precision: keeps a state at each look, and tells what it did.
+TWO_PROCESSES = "torch.distributed.run --standalone --local_addr 127.0.0.1 --nproc_per_node 2".split()
+#: One process of a training: keeps a state at each look, and tells what it did.
 ONE_OF_SEVERAL = """
 import json, sys
 from pathlib import Path
@@ -494,41 +511,38 @@ from steps.sentiment import fine_tuning, transformer
 from steps.sentiment.checkpoint import Checkpoint
 from tests.sentiment.test_fine_tuning import DATA, TOY
 
-fine_tuning.KEEP_SECONDS, fine_tuning.precision = 0, lambda: "no"
+fine_tuning.KEEP_SECONDS = 0
 folder, kept, save = Path(sys.argv[1]), [], Checkpoint.save
 Checkpoint.save = lambda self, name, write: (save(self, name, write), kept.append(name))
 place = fine_tuning.accelerator()
 network = transformer.build(folder / "encoder", TOY)
-history = fine_tuning.fit(network, DATA, TOY, Checkpoint(folder / f"of-{place.num_processes}"), place)
+history = fine_tuning.fit(network, DATA, TOY, Checkpoint(folder / "kept"), place)
 answers = fine_tuning.logits(network, DATA.validation.texts, DATA.padding, None)
-told = {"history": history, "kept": kept, "answers": answers.tolist()}
-(folder / f"{place.process_index}-of-{place.num_processes}.json").write_text(json.dumps(told))
+told = {"processes": place.num_processes, "history": history, "kept": kept, "answers": answers.tolist()}
+(folder / f"process-{place.process_index}.json").write_text(json.dumps(told))
 """
 
 
-def test_two_processes_learn_what_one_does_and_the_main_one_alone_writes(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does_and_the_main_one_alone_writes(fit: Fit, tmp_path: Path) -> None:
+    _, alone = fit(TOY, tmp_path / "alone")
     write_encoder(tmp_path / "encoder")
     script = tmp_path / "one_of_several.py"
     script.write_text(ONE_OF_SEVERAL)
-    two = ["-m", "torch.distributed.run", "--standalone", "--local_addr", "127.0.0.1", "--nproc_per_node", "2"]
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    for launcher in ([], two):
-        done = subprocess.run(
-            [sys.executable, *launcher, script, tmp_path],
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-    alone, first, second = (
-        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0-of-1", "0-of-2", "1-of-2")
+    done = subprocess.run(
+        [sys.executable, "-m", *TWO_PROCESSES, script, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
-    assert first["kept"] == alone["kept"]
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"process-{number}.json").read_text()) for number in range(2))
+    assert first["processes"] == second["processes"] == 2
+    assert first["kept"][:4] == ["step-000000020-000", "step-000000040-000", "step-000000051-000", "step-000000051-001"]
+    assert len(first["kept"]) == 4 * TOY.epochs
     assert second["kept"] == []
-    for one in (first, second):
-        for ours, theirs in zip(without_time(one["history"]), without_time(alone["history"]), strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-3)
-        assert one["answers"] == pytest.approx(alone["answers"], abs=0.01)
     assert first["answers"] == second["answers"]
+    for one in (first, second):
+        for ours, theirs in zip(without_time(one["history"]), without_time(alone), strict=True):
+            assert ours == pytest.approx(theirs, rel=0.01)  # bfloat16 rounds half a batch in other places

@@ -72,3 +72,21 @@ def test_learning_rate_is_never_negative_and_never_too_high(steps, highest, data
     step = data.draw(st.integers(0, steps))
     assert 0 <= schedule.learning_rate(step, steps, highest) <= highest
     assert schedule.learning_rate(0, steps, highest) > 0
+
+
+@pytest.mark.parametrize("steps", [100, 1000, 48_000])
+def test_linear_rate_grows_to_all_of_it_then_falls_in_a_line_to_0(steps):
+    rates = np.array([schedule.linear_rate(step, steps, 0.06) for step in range(steps + 1)])
+    warm = round(0.06 * steps)
+    assert rates[0] == pytest.approx(1 / warm)
+    assert rates[warm - 1] == rates[warm] == rates.max() == 1
+    assert rates[-1] == 0
+    assert np.allclose(np.diff(rates[:warm]), 1 / warm)
+    assert np.allclose(np.diff(rates[warm:]), -1 / (steps - warm))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.floats(0, 1), st.data())
+def test_linear_rate_is_a_share_and_every_step_learns(steps, warm_up, data):
+    step = data.draw(st.integers(0, steps - 1))
+    assert 0 < schedule.linear_rate(step, steps, warm_up) <= 1
