@@ -10,11 +10,14 @@ Source: Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation"; Reimers an
 
 import hashlib
 import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
@@ -67,24 +70,26 @@ def _readable(folder: Path, encoder: str) -> Path:
 
 def _fetch_from_hub(encoder: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Read here: the library reads it once, when it is imported.
+    hub = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
-        about = huggingface_hub.model_info(encoder, files_metadata=True, timeout=30)
-        if not any(file.rfilename == WEIGHTS for file in about.siblings or []):
+        about = hub.model_info(encoder, files_metadata=True, timeout=30)
+        files = [file for file in about.siblings or [] if any(fnmatch(file.rfilename, name) for name in WANTED)]
+        if not any(file.rfilename == WEIGHTS for file in files):
             raise InputError(
                 f"encoder={encoder}: the hub has no {WEIGHTS} of it, and a pickle may run any code; allowed: {FORMS}"
             )
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as beside:
             print(f"fetching {encoder} from the hub", file=sys.stderr)
             whole = Path(beside, folder.name)
-            huggingface_hub.snapshot_download(
-                encoder, revision=about.sha, local_dir=whole, allow_patterns=list(WANTED), max_workers=2
-            )
-            for file in about.siblings or []:
+            for file in files:
+                hub.hf_hub_download(encoder, file.rfilename, revision=about.sha, local_dir=whole)
                 published = file.lfs.sha256 if file.lfs else ""
-                if published and (whole / file.rfilename).is_file() and _sha256(whole / file.rfilename) != published:
+                if published and _sha256(whole / file.rfilename) != published:
                     raise InputError(
                         f"encoder={encoder}: {file.rfilename} came with another sha256 than published; fetch it again"
                     )
+            shutil.rmtree(whole / ".cache", ignore_errors=True)  # the library's notes on the download
             whole.rename(folder)
     except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]

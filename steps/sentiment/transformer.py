@@ -25,6 +25,7 @@ from steps.sentiment.vocabulary import Encoded
 #: The encoders whose graph onnxruntime can fuse, by the `model_type` of their config.json.
 ARCHITECTURES = ("bert", "roberta", "xlm-roberta", "distilbert", "electra")
 HEADS = ("mean", "cls")
+WORDS_OF_TOKENIZER = ("tokenizer.json", "vocab.*", "*.model")
 TOKENIZER_FILES = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "bpe.codes", "*.model")
 
 
@@ -174,6 +175,8 @@ def reader(folder: Path, max_length: int) -> Reader:
     Raises:
         InputError: a tokenizer that cannot be written as tokenizer.json, or more pieces than the encoder has places for.
     """
+    if not any(path for pattern in WORDS_OF_TOKENIZER for path in folder.glob(pattern)):
+        raise InputError(f"encoder: {folder} has no tokenizer: none of {', '.join(WORDS_OF_TOKENIZER)}")
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         whole = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

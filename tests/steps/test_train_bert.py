@@ -1,0 +1,268 @@
+"""train_bert on a small encoder: what a run leaves, kills and their sequel, several processes, and what is refused."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from steps import train_bert
+from steps.sentiment import dataset as datasets
+from steps.sentiment import command_line, fine_tuning, runs, tracking, transformer
+from steps.sentiment.checkpoint import Checkpoint
+from steps.sentiment.command_line import InputError, RefusedError
+from tests.conftest import ROOT, environment, statuses
+
+#: 91 steps an epoch; of 901 tweets one is left for the last batch.
+SMALL = "--max_rows 901 --epochs 3 --patience 3 --batch_size 10 --learning_rate 0.002 --max_length 32".split()
+#: The step as `python -m steps.train_bert`, but for its checkpoints: it keeps one at each look at the loss, and tells of it.
+OFTEN_KEPT = """
+import os, runpy
+from steps.sentiment import fine_tuning
+from steps.sentiment.checkpoint import Checkpoint
+
+save = Checkpoint.save
+fine_tuning.KEEP_SECONDS = 0
+Checkpoint.save = lambda self, name, write: (save(self, name, write), print(os.environ.get("RANK"), "keeps", name))
+runpy.run_module("steps.train_bert", run_name="__main__", alter_sys=True)
+"""
+KEPT = """
+import runpy
+from steps.sentiment import fine_tuning
+
+fine_tuning.KEEP_SECONDS = 0
+runpy.run_module("steps.train_bert", run_name="__main__", alter_sys=True)
+"""
+KEPT = Path("data/processed/checkpoints")
+
+
+@pytest.fixture(scope="module")
+def command(small_bert: Path) -> list[str]:
+    return ["--encoder", str(small_bert), *SMALL]
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, command: list[str]) -> Run:
+    """The finished run of a training that nothing interrupted."""
+    train_bert.main(command)
+    return runs.finished(step="train_bert")[0]
+
+
+@pytest.fixture
+def variables(prepared: Path) -> dict[str, str]:
+    """The environment of a child process that runs the step in the prepared folder."""
+    ours = {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+    return environment(prepared) | ours | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def test_a_run_has_its_measures_and_those_of_each_epoch(trained: Run, small_bert: Path) -> None:
+    found = trained.data.metrics
+    assert (found["train_rows"], found["epochs_run"]) == (901, 3)
+    assert {name for name in found if name.startswith("quantization_")} == {
+        "quantization_accuracy_loss",
+        "quantization_roc_auc_loss",
+        "quantization_flipped_share",
+        "quantization_max_score_difference",
+    }
+    assert 0 < found["export_max_difference"] < 1e-4
+    assert 0 < found["quantization_max_score_difference"] < 0.1
+    assert 5 < found["pieces_per_tweet"] <= 32
+    assert found["validation_roc_auc"] > 0.65
+    for name in (fine_tuning.OBJECTIVE, "train_loss", "epoch_validation_loss", "epoch_seconds"):
+        points = mlflow.MlflowClient().get_metric_history(trained.info.run_id, name)
+        assert [point.step for point in points] == [1, 2, 3]
+    assert trained.data.tags["model_name"] == trained.info.run_name == f"bert {small_bert.name}"
+    assert not list(KEPT.glob("*")), "the checkpoint is gone"
+
+
+def test_a_model_is_onnx_tokenizer_and_settings(trained: Run) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{trained.data.tags['model_id']}"), "artifacts/model")
+    assert {path.name for path in folder.iterdir()} == {"model.json", "model.onnx", "profile.json", "tokenizer.json"}
+    settings = json.loads((folder / "model.json").read_text())
+    assert settings["loader"] == "transformer"
+    assert settings["transformer"].items() >= {"cased": False, "padding": 0}.items()
+
+
+def test_a_model_says_what_it_did_not_read_to_the_end(trained: Run) -> None:
+    model = mlflow.pyfunc.load_model(f"models:/{trained.data.tags['model_id']}")
+    short, long = model.predict(["love it", "love it " * 30])
+    assert (short["truncated"], long["truncated"]) == (False, True)
+
+
+def test_the_fine_tuned_encoder_is_one_to_go_on_from(trained: Run, command: list[str], tmp_path: Path) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{trained.info.run_id}/files/encoder"))
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    given = train_bert.flags().read([*command, "--encoder", str(folder), "--epochs", "1"])
+    data = train_bert.inputs(tracking.find_dataset(""), folder, given)
+    (epoch,) = fine_tuning.fit(
+        data.network, data.rows, data.settings, Checkpoint(tmp_path / "kept"), fine_tuning.accelerator()
+    )
+    from_scratch = runs.history(trained, "train_loss")
+    assert epoch["train_loss"] < from_scratch[0], "it knows what it has learned"
+
+
+def test_a_training_killed_twice_within_an_epoch_ends_as_an_unbroken_one(
+    trained: Run,
+    prepared: Path,
+    command: list[str],
+    variables: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nothing = subprocess.DEVNULL
+    often_kept = [sys.executable, "-c", OFTEN_KEPT, *command]
+    for epoch in (0, 1):
+        with subprocess.Popen(often_kept, cwd=prepared, env=variables, stdout=nothing, stderr=nothing) as child:
+            kept = wait_for(child, f"*/step-*-{epoch:03}", 91 * epoch + 40)
+            if not epoch:
+                with pytest.raises(InputError, match=r"the same training is going on in another process .*; wait for"):
+                    train_bert.main(command)
+                assert statuses()[:2] == ["FAILED", "RUNNING"]
+            child.send_signal(signal.SIGKILL)
+        assert "RUNNING" in statuses()[:2]
+        assert kept.parent == next(KEPT.glob("*")), "one training has one place"
+    capsys.readouterr()
+    train_bert.main(command)
+    told = capsys.readouterr().out
+    assert [f"epoch {number}: validation ROC AUC" in told for number in (1, 2, 3, 4)] == [True, True, True, False]
+    resumed = runs.finished(step="train_bert")[0]
+    assert resumed.info.run_id != trained.info.run_id
+    assert statuses()[:4] == ["FINISHED", "KILLED", "FAILED", "KILLED"]
+    for name in ("train_loss", "epoch_validation_loss", fine_tuning.OBJECTIVE):
+        assert runs.history(resumed, name) == runs.history(trained, name)
+    for name in ("validation_roc_auc", "validation_brier", "quantization_max_score_difference", "epochs_run"):
+        assert resumed.data.metrics[name] == trained.data.metrics[name]
+    assert not list(KEPT.glob("*"))
+
+
+def wait_for(child: "subprocess.Popen[bytes]", pattern: str, step: int) -> Path:
+    """Return the state of a child's training, once it has one of this pattern that is at this step or later."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert child.poll() is None, "it ended before it could be killed"
+        found = [state for state in KEPT.glob(pattern) if int(state.name.split("-")[1]) >= step]
+        if found:
+            return found[0]
+        time.sleep(0.005)
+    raise AssertionError(f"no {pattern} of step {step} in time")
+
+
+def test_two_processes_learn_what_one_does_and_leave_one_run(
+    trained: Run, prepared: Path, command: list[str], variables: dict[str, str], tmp_path: Path
+) -> None:
+    before = statuses()
+    launcher = "torch.distributed.run --standalone --local_addr 127.0.0.1 --nproc_per_node 2".split()
+    (tmp_path / "often_kept.py").write_text(OFTEN_KEPT)
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, tmp_path / "often_kept.py", *command],
+        cwd=prepared,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert statuses() == ["FINISHED", *before]
+    assert done.stdout.count("epoch 1:") == done.stdout.count("train_bert: models:/") == 1
+    assert done.stdout.count("0 keeps step-") == 6 * 3
+    assert "1 keeps step-" not in done.stdout
+    assert not list(KEPT.glob("*"))
+    together = runs.finished(step="train_bert")[0]
+    for name in ("train_loss", "epoch_validation_loss", fine_tuning.OBJECTIVE):
+        # bfloat16 rounds half a batch in other places
+        assert runs.history(together, name) == pytest.approx(runs.history(trained, name), rel=0.02)
+
+
+# Refused
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--learning_rate 0", "--learning_rate: got '0'; allowed: a number above 0"),
+        ("--layer_decay 1.5", "--layer_decay: got '1.5'; allowed: a number above 0 and at most 1"),
+        ("--layer_decay slow", "--layer_decay: got 'slow'; allowed: a number above 0 and at most 1"),
+        ("--max_length 3", "--max_length: got '3'; allowed: a whole number of at least 4 and at most 4096"),
+        ("--head sum", "--head: got 'sum'; allowed: mean, cls"),
+        ("--epochs 0", "--epochs: got '0'; allowed: a whole number of at least 1"),
+        ("--dropout 1", "--dropout: got '1'; allowed: a number from 0 to below 1"),
+        ("--freeze_layers -1", "--freeze_layers: got '-1'; allowed: a whole number of at least 0"),
+        ("--batch_size 0", "--batch_size: got '0'; allowed: a whole number of at least 1"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(argv: str, message: str, capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train_bert.main(argv.split())
+    assert stopped.value.code == 2
+    assert message in (told := capsys.readouterr().err)
+    assert told.count("\n") == 1
+    assert not (store / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--encoder ./nowhere/at/all", "encoder=./nowhere/at/all: no such folder; allowed: minilm; a local folder"),
+        ("--encoder data", "encoder=data: data has no model.safetensors; allowed: minilm; a local folder"),
+        ("--max_length 65", "max_length=65: allowed: at most 64 with this encoder"),
+        ("--freeze_layers 3", "freeze_layers=3: allowed: at most the 2 layers of the encoder"),
+    ],
+)
+def test_what_an_encoder_does_not_allow_is_one_line_and_leaves_no_run(
+    argv: str,
+    message: str,
+    prepared: Path,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before, handler = statuses(), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["train_bert", *command, *argv.split()])
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with pytest.raises(SystemExit) as stopped:
+        command_line.run(train_bert.main, "train_bert")
+    signal.signal(signal.SIGTERM, handler)
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"train_bert: error: {message}")
+    assert told.count("\n") == 1
+    assert statuses() == before
+
+
+def test_a_network_that_falls_to_one_class_is_refused_and_can_be_asked_again(
+    prepared: Path, command: list[str]
+) -> None:
+    # It learns nothing at this rate, and its head says the same of every text.
+    with pytest.raises(RefusedError, match="it fell to one class"):
+        train_bert.main([*command, "--learning_rate", "1e-12", "--epochs", "1"])
+    assert statuses()[0] == "FAILED"
+
+
+def test_the_default_number_of_epochs_follows_from_the_rows() -> None:
+    given = train_bert.flags().read([])
+    epochs = {rows: train_bert.settings(given, rows).epochs for rows in (1, 16_000, 30_000, 64_000, 1_500_000)}
+    assert epochs == {1: 4, 16_000: 4, 30_000: 2, 64_000: 1, 1_500_000: 1}
+    assert train_bert.settings(train_bert.flags().read(["--epochs", "7"]), 1_500_000).epochs == 7
+
+
+def test_a_checkpoint_is_of_one_training_and_lies_beside_the_prepared_data() -> None:
+    settings = transformer.Settings()
+    place = train_bert.checkpoint("digest", 64, 1000, settings).folder
+    assert place.parent == datasets.PROCESSED / "checkpoints"
+    assert train_bert.checkpoint("digest", 64, 1000, settings).folder == place
+    others = [
+        train_bert.checkpoint("another", 64, 1000, settings),
+        train_bert.checkpoint("digest", 65, 1000, settings),
+        train_bert.checkpoint("digest", 64, 1001, settings),
+        train_bert.checkpoint("digest", 64, 1000, transformer.Settings(seed=1)),
+    ]
+    assert len({place, *(other.folder for other in others)}) == 5
