@@ -1,4 +1,4 @@
-"""A network served by stock MLflow from an environment made of the model's own requirements alone."""
+"""Models served by stock MLflow from an environment made of their own requirements alone."""
 
 import json
 import os
@@ -51,11 +51,21 @@ def test_no_framework_of_training_is_there(own: Path, name: str) -> None:
     assert f"No module named '{name}'" in done.stderr
 
 
-def test_stock_mlflow_serves_the_network_there(model: Path, own: Path, tmp_path: Path) -> None:
+@pytest.fixture(params=["network", "bundled"])
+def served(request: pytest.FixtureRequest, model: Path) -> Path:
+    """The folder of the network, or of the bundled encoder in eight bits, which asks for the same packages."""
+    if request.param == "network":
+        return model
+    bundled = ROOT / "data/champion/model"
+    assert (bundled / "requirements.txt").read_text() == (model / "requirements.txt").read_text()
+    return bundled
+
+
+def test_stock_mlflow_serves_it_there(served: Path, own: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [own / "mlflow", *f"models serve -m {model} --env-manager local -p {port}".split()]
+    command = [own / "mlflow", *f"models serve -m {served} --env-manager local -p {port}".split()]
     variables = environment(tmp_path) | {"PATH": os.pathsep.join([str(own), os.environ["PATH"]])}
     texts = ["love it, best crew ever", "worst flight, I hate this", "", "😀"]
     with (tmp_path / "log").open("w") as log:
@@ -80,7 +90,7 @@ def test_stock_mlflow_serves_the_network_there(model: Path, own: Path, tmp_path:
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=30)
-    here = mlflow.pyfunc.load_model(str(model)).predict(texts)
+    here = mlflow.pyfunc.load_model(str(served)).predict(texts)
     assert [one["score"] for one in answers] == pytest.approx([one["score"] for one in here], abs=1e-5)
     assert [one["label"] for one in answers] == [one["label"] for one in here]
     assert answers[0]["score"] > answers[1]["score"]
