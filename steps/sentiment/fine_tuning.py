@@ -128,7 +128,7 @@ def fit(
         checkpoint.take()
     per_epoch = len(batches(data.train.texts.lengths, settings.batch_size, np.random.default_rng(0)))
     with _enough_memory(settings):
-        training = _Training(network, settings, settings.epochs * per_epoch, place)
+        training = Training(network, settings, settings.epochs * per_epoch, place)
     training.resume(checkpoint)
     for number, values in enumerate(training.history, 1):
         on_epoch(number, values)
@@ -163,7 +163,7 @@ def fit(
     return training.history
 
 
-def _epoch(training: "_Training", data: Data, order: list[np.ndarray], epoch: int, checkpoint: Checkpoint) -> None:
+def _epoch(training: "Training", data: Data, order: list[np.ndarray], epoch: int, checkpoint: Checkpoint) -> None:
     settings = training.settings
     training.network.train()
     before = training.done - epoch * len(order)
@@ -212,7 +212,7 @@ def _enough_memory(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-class _Training:
+class Training:
     """Network, optimizer and place of a training, and its state on disk."""
 
     def __init__(self, network: Network, settings: Settings, steps: int, place: Accelerator) -> None:
