@@ -11,12 +11,11 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import mlflow.artifacts
 import yaml
 
-from steps.sentiment import bundled, command_line, comparison, evidence, registry, runs, tracking
+from steps.sentiment import bundled, command_line, comparison, evidence, folders, registry, runs, tracking
 from steps.sentiment.command_line import Flags, InputError, RefusedError
 from steps.sentiment.comparison import Comparison
 from steps.sentiment.registry import Version
@@ -28,26 +27,6 @@ MOST = 30_000_000
 def flags() -> Flags:
     """Return the flags of this step: none."""
     return Flags("bundle", __doc__)
-
-
-def describe(version: Version, found: Comparison) -> dict[str, Any]:
-    """Return `champion.json`: what the model is, how it was trained and what it reached; nothing of the machine."""
-    entry, run = found.entry(version.model_id), runs.get(version.run_id, "champion")
-    return {
-        "name": entry["name"],
-        "family": entry["family"],
-        "version": version.number,
-        "run_id": run.info.run_id,
-        "commit": run.data.tags.get("mlflow.source.git.commit", ""),
-        "dataset_digest": found.result["dataset_digest"],
-        "dataset_source": found.result["dataset_source"],
-        "test_rows": found.result["test_rows"],
-        "human_test_rows": found.result["human_test_rows"],
-        "training_metrics": {
-            name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")
-        },
-        "test_metrics": dict(sorted(entry["metrics"].items())),
-    }
 
 
 def card(facts: dict[str, Any]) -> str:
@@ -82,13 +61,14 @@ def write(version: Version, found: Comparison, folder: Path) -> None:
     Raises:
         InputError: the dataset that it was trained on is gone.
     """
-    tags, training = (data := runs.get(version.run_id, "champion").data).tags, data.metrics
-    texts = tracking.find_dataset(tags["dataset_uri"]).split("train", int(training["train_rows"]))["text"]
+    run = runs.get(version.run_id, "champion")
+    dataset = tracking.find_dataset(run.data.tags["dataset_uri"])
+    texts = dataset.split("train", int(run.data.metrics["train_rows"]))["text"]
     shutil.copytree(mlflow.artifacts.download_artifacts(f"models:/{version.model_id}"), folder / bundled.MODEL)
     (folder / bundled.MODEL / "registered_model_meta").unlink(missing_ok=True)
     _without_places(folder / bundled.MODEL / "MLmodel")
     bundled.write_seen(texts, folder / bundled.SEEN)
-    facts = describe(version, found)
+    facts = {"version": version.number, **evidence.reached(run, found.entry(version.model_id), found)}
     (folder / bundled.FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card(facts), encoding="utf-8")
 
@@ -115,20 +95,11 @@ def main(argv: list[str] | None = None) -> None:
         raise RefusedError(f"version {champion.number} was compared on the bundled sample only; allowed: real tweets")
     if runs.get(champion.run_id, "champion").data.tags["family"] == "bundled":
         raise RefusedError(f"version {champion.number} is the bundled model itself")
-    beside = bundled.FOLDER.with_name(f".{uuid4().hex}")
-    beside.mkdir(parents=True)
-    try:
+    with folders.replaced(bundled.FOLDER) as beside:
         write(champion, found, beside)
         size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
         if size > MOST:
             raise RefusedError(f"version {champion.number} takes {size / 1e6:.1f} MB; allowed: {MOST / 1e6:.0f} MB")
-        old = bundled.FOLDER.with_name(f".{uuid4().hex}")
-        if bundled.FOLDER.exists():
-            bundled.FOLDER.rename(old)
-        beside.rename(bundled.FOLDER)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     print(f"bundle: version {champion.number} is in {bundled.FOLDER}, {size / 1e6:.1f} MB")
 
 

@@ -3,14 +3,15 @@
     mlflow run . -e distill --env-manager local
     python -m steps.distill --teacher RUN_ID --max_rows 100000
 
-The teacher is the newest finished model of family `bert` on the dataset, or the run named; it scores the training tweets (on two
-cores some 300 a second, kept by 50,000: killed, the same command goes on), and the student is fitted to its scores in place of
+The teacher is the newest finished model of family `bert` on the dataset, or the run named; it scores the training tweets
+(kept by 50,000: killed, the same command goes on), and the student is fitted to its scores in place of
 the labels (Hinton, Vinyals and Dean 2015). Leaves a finished run with a model like the baseline's.
 """
 
 import functools
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -80,20 +81,11 @@ def main(argv: list[str] | None = None) -> None:
         (folder := Path(beside, "model")).mkdir()
         train, validation = dataset.split("train", given.max_rows), dataset.split("validation")
         positive = teach(teacher, dataset, train["text"])
-        fitted = bag_of_ngrams.fit(train["text"], positive, validation, given, folder)
-        trained = tracking.Trained(
-            family="distilled",
-            name=name,
-            loader="tfidf",
-            folder=folder,
-            settings=fitted.loading,
-            requirements=bag_of_ngrams.REQUIREMENTS,
-            validation_logits=fitted.validation_logits,
-            seconds=fitted.seconds,
-            facts=fitted.facts | {"teacher_validation_roc_auc": teacher.data.metrics["validation_roc_auc"]},
-        )
+        trained = bag_of_ngrams.fit(train["text"], positive, validation, given, folder)
+        facts = trained.facts | {"teacher_validation_roc_auc": teacher.data.metrics["validation_roc_auc"]}
+        trained = replace(trained, family="distilled", name=name, facts=facts)
         uri = tracking.log_training_run(trained, dataset, validation)
-    print(f"distill: {uri}, taught by {teacher.data.tags['model_name']}, {fitted.facts['train_rows']:,} tweets")
+    print(f"distill: {uri}, taught by {teacher.data.tags['model_name']}, {trained.facts['train_rows']:,} tweets")
 
 
 if __name__ == "__main__":

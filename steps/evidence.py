@@ -43,14 +43,9 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
     """Return `run.json` of one model: how it was trained, and what training and comparison measured."""
     tags = run.data.tags
     return {
-        "name": entry["name"],
-        "family": entry["family"],
-        "run_id": run.info.run_id,
+        **evidence.reached(run, entry, found),
         "comparison_run_id": found.run_id,
-        "dataset_digest": found.result["dataset_digest"],
-        "dataset_source": found.result["dataset_source"],
         "trained_on_digest": tags["dataset_digest"],
-        "commit": tags.get("mlflow.source.git.commit", ""),
         "code_digest": tags["code_digest"],
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").isoformat(timespec="seconds"),
         "flags": {name: _public(text) for name, text in sorted(run.data.params.items()) if name != "dataset"},
@@ -59,12 +54,6 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
             {"trial": trial.info.run_name.removeprefix("trial "), **trial.data.params, **trial.data.metrics}
             for trial in runs.finished(step="trial", **{"`mlflow.parentRunId`": run.info.run_id})[::-1]
         ],
-        "training_metrics": {
-            name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")
-        },
-        "test_metrics": dict(sorted(entry["metrics"].items())),
-        "test_rows": found.result["test_rows"],
-        "human_test_rows": found.result["human_test_rows"],
     }
 
 

@@ -33,21 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.step("train_baseline", given.texts, dataset.digest), tempfile.TemporaryDirectory() as beside:
         (folder := Path(beside, "model")).mkdir()
         train, validation = dataset.split("train", given.max_rows), dataset.split("validation")
-        fitted = bag_of_ngrams.fit(train["text"], train["label"].to_numpy(), validation, given, folder)
-        trained = tracking.Trained(
-            family="baseline",
-            name="baseline",
-            loader="tfidf",
-            folder=folder,
-            settings=fitted.loading,
-            requirements=bag_of_ngrams.REQUIREMENTS,
-            validation_logits=fitted.validation_logits,
-            seconds=fitted.seconds,
-            facts=fitted.facts,
-        )
+        trained = bag_of_ngrams.fit(train["text"], train["label"].to_numpy(), validation, given, folder)
         uri = tracking.log_training_run(trained, dataset, validation)
     print(
-        f"train_baseline: {uri}, C={fitted.facts['chosen_C']:g}, {fitted.seconds:.1f} s on {fitted.facts['train_rows']:,} tweets"
+        f"train_baseline: {uri}, C={trained.facts['chosen_C']:g}, {trained.seconds:.1f} s on {trained.facts['train_rows']:,} tweets"
     )
 
 

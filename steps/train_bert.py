@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steps.sentiment import command_line, encoder, fine_tuning, quantization, tracking, transformer
+from steps.sentiment import command_line, encoder, epochs, fine_tuning, quantization, tracking, transformer
 from steps.sentiment import dataset as datasets
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import Flags, Values, fraction, integer, one_of, optional, positive_number, something
@@ -153,21 +153,11 @@ def main(argv: list[str] | None = None) -> None:
     read = dataset.digest if given.encoder == encoder.MINILM else digest
     name = f"bert {Path(given.encoder).name}"
     with tracking.step("train_bert", given.texts, read, name):
-        history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, on_epoch)
+        history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
         uri = log(data.network, name, data, dataset, history)
         kept.remove()
     seconds = sum(values["epoch_seconds"] for values in history)
     print(f"train_bert: {uri}, {name}, {seconds:.1f} s on {len(data.rows.train.texts):,} tweets")
-
-
-def on_epoch(epoch: int, values: dict[str, float]) -> None:
-    """Log an epoch to the active run and print it."""
-    tracking.log_epoch(epoch, values)
-    print(
-        f"epoch {epoch}: validation ROC AUC {values[fine_tuning.OBJECTIVE]:.4f}, loss {values['train_loss']:.4f}, "
-        f"{values['epoch_seconds']:.0f} s",
-        flush=True,
-    )
 
 
 def log(network: Network, name: str, data: Inputs, dataset: Dataset, history: list[dict[str, float]]) -> str:

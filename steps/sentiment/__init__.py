@@ -5,14 +5,22 @@ sources         reads and downloads raw tweets
 dataset         raw tweets -> the prepared dataset, and back from its folder
 profile         reference statistics of texts and scores, for drift
 report          the readable page of a prepared dataset
+folders         folders that appear whole or not at all
 derived         files made once from a dataset and reused
 vocabulary      words as numbers
 embeddings      vectors of the words
-encoder         the packaged sentence encoder
+encoder         the files of pretrained encoders, packaged, local or of the hub
 schedule        order and speed of a network's training
+epochs          what chooses among epochs, ends and tells them
 checkpoint      a training's state on disk
 networks        networks in Keras
 network_training    inputs and outputs of a network's run
+transformer     encoders in torch, and how they read
+fine_tuning     their training
+quantization    from their ONNX to eight bits
+bag_of_ngrams   TF-IDF and a linear model
+trained         what a family hands over to be logged
+bundled         the model that comes with the project
 model           the one file that ships inside every registered model
 metrics         labels and scores -> numbers and intervals
 paired          two models on the same rows -> a test

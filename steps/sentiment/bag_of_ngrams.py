@@ -6,9 +6,7 @@ Source: Salton and Buckley 1988 (TF-IDF); Yu, Huang and Lin 2011 (the solver); H
 import functools
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +20,7 @@ from sklearn.pipeline import FeatureUnion
 from steps.sentiment import command_line
 from steps.sentiment.command_line import Flags, InputError, Values, integer, optional, positive_numbers
 from steps.sentiment.model import TOKEN, WORD_IDS, clean
+from steps.sentiment.trained import Trained
 
 REQUIREMENTS = [
     "mlflow-skinny==3.17.2",
@@ -43,22 +42,8 @@ def fitting_flags(flags: Flags) -> None:
     flags.flag("seed", "0", "order in which the solver visits the rows", integer())
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted model: its logits of the validation texts, shape (n_validation,), what is known of it, and its time."""
-
-    validation_logits: np.ndarray
-    facts: dict[str, float]
-    seconds: float
-
-    @property
-    def loading(self) -> dict[str, Any]:
-        """The settings of `model.TfidfScorer`."""
-        return {"max_ngram": MAX_NGRAM}
-
-
-def fit(texts: pd.Series, positive: np.ndarray, validation: pd.DataFrame, given: Values, folder: Path) -> Fitted:
-    """Fit a model and write its files into `folder`.
+def fit(texts: pd.Series, positive: np.ndarray, validation: pd.DataFrame, given: Values, folder: Path) -> Trained:
+    """Fit a model, of family `baseline` if nobody names another, and write its files into `folder`.
 
     Args:
         texts: raw training texts.
@@ -88,7 +73,17 @@ def fit(texts: pd.Series, positive: np.ndarray, validation: pd.DataFrame, given:
         "train_rows": len(texts),
         **{f"validation_roc_auc_C_{C:g}": auc for C, auc in aucs.items()},
     }
-    return Fitted(classifier.decision_function(validation_rows), facts, seconds)
+    return Trained(
+        family="baseline",
+        name="baseline",
+        loader="tfidf",
+        folder=folder,
+        settings={"max_ngram": MAX_NGRAM},
+        requirements=REQUIREMENTS,
+        validation_logits=classifier.decision_function(validation_rows),
+        seconds=seconds,
+        facts=facts,
+    )
 
 
 def count_ngrams(texts: list[str], min_df: int, max_features: int) -> tuple[sparse.csr_matrix, list[str]]:

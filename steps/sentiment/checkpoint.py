@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, first_line
 
 
 class Checkpoint:
@@ -60,8 +60,9 @@ class Checkpoint:
 
     def broken(self, state: Path, error: Exception) -> InputError:
         """Return the error to raise when a state cannot be read or does not fit."""
-        reason = str(error).strip().partition("\n")[0]
-        return InputError(f"the checkpoint {state} does not fit or is damaged ({reason}); remove it to start anew")
+        return InputError(
+            f"the checkpoint {state} does not fit or is damaged ({first_line(error)}); remove it to start anew"
+        )
 
     def remove(self) -> None:
         """Remove the checkpoint of a training that is done."""

@@ -184,6 +184,11 @@ def progress(items: Any = None, **shown: Any) -> Any:
     return _Lines(items, mininterval=30, delay=30, bar_format=line, leave=False, **shown)
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, to stand within a line of ours."""
+    return str(error).strip().partition("\n")[0]
+
+
 def _terminate(signum: int, frame: FrameType | None) -> None:
     # As an exception, SIGTERM unwinds `with` blocks: the run is closed and half-written files go.
     raise SystemExit(128 + signum)
@@ -206,7 +211,7 @@ def run(main: Callable[[list[str] | None], None], name: str) -> None:
     except KeyboardInterrupt:
         sys.exit(_fail(f"{name}: interrupted", 130))
     except MlflowException as error:
-        sys.exit(_fail(f"{name}: error: MLflow: {str(error).splitlines()[0]}", 1))
+        sys.exit(_fail(f"{name}: error: MLflow: {first_line(error)}", 1))
     except OSError as error:
         sys.exit(_fail(f"{name}: error: {error}", 1))
 

@@ -7,19 +7,18 @@ made), `profile.json` and `report.html`. Models are compared only on the same di
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import ftfy
 import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 
+from steps.sentiment import folders
 from steps.sentiment.command_line import InputError
 from steps.sentiment.model import LINK, MENTION, undo_entities
 from steps.sentiment.sources import NEGATIVE, NEUTRAL, POSITIVE, Raw
@@ -244,27 +243,14 @@ def write(folder: Path, files: dict[str, str], prepared: Prepared, manifest: dic
     Returns:
         The dataset's folder, `folder/<digest>`.
     """
-    target, beside = folder / prepared.digest, folder / f".{uuid4().hex}"
-    try:
-        beside.mkdir(parents=True)
+    target = folder / prepared.digest
+    with folders.replaced(target) as beside:
         prepared.tweets.to_parquet(beside / "tweets.parquet", index=False)
         if prepared.human_test is not None:
             prepared.human_test.to_parquet(beside / "human_test.parquet", index=False)
         manifest = {"digest": prepared.digest, "counts": prepared.counts, **manifest}
         for name, text in {**files, "dataset.json": json.dumps(manifest, indent=2)}.items():
             (beside / name).write_text(text, encoding="utf-8")
-        if target.exists():
-            target.rename(old := folder / f".{uuid4().hex}")
-            try:
-                beside.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            shutil.rmtree(old)
-        else:
-            beside.rename(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return target
 
 

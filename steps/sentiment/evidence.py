@@ -1,15 +1,15 @@
 """Evidence of finished runs as files in the repository, and the results page that is made from them alone."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pandas as pd
+from mlflow.entities import Run
 from tabulate import tabulate
 
-from steps.sentiment import plots
+from steps.sentiment import folders, plots
+from steps.sentiment.comparison import Comparison
 
 HEADER = """# Results
 
@@ -27,18 +27,30 @@ GRID = 8
 
 def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) -> None:
     """Write one model's evidence beside, then rename: a folder is whole or not there."""
-    beside = folder.with_name(f".{uuid4().hex}")
-    beside.mkdir(parents=True)
-    try:
+    with folders.replaced(folder) as beside:
         (beside / "run.json").write_text(json.dumps(run, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for name, frame in frames.items():
             types = {"float64": "float32", "boolean": "bool"}
             small = frame.astype({name: types[str(kind)] for name, kind in frame.dtypes.items() if str(kind) in types})
             small.to_parquet(beside / name, index=False, compression="zstd")
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+
+
+def reached(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, Any]:
+    """Return what one model of a comparison is, and what training and comparison measured of it."""
+    return {
+        "name": entry["name"],
+        "family": entry["family"],
+        "run_id": run.info.run_id,
+        "commit": run.data.tags.get("mlflow.source.git.commit", ""),
+        "dataset_digest": found.result["dataset_digest"],
+        "dataset_source": found.result["dataset_source"],
+        "test_rows": found.result["test_rows"],
+        "human_test_rows": found.result["human_test_rows"],
+        "training_metrics": {
+            name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")
+        },
+        "test_metrics": dict(sorted(entry["metrics"].items())),
+    }
 
 
 def read(evidence: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:

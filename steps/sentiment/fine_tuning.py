@@ -27,13 +27,12 @@ from torch import nn
 
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import InputError, RefusedError, progress
+from steps.sentiment.epochs import OBJECTIVE, have_ended
 from steps.sentiment.model import sigmoid
 from steps.sentiment.schedule import Rows, batches, linear_rate
 from steps.sentiment.transformer import Network, Settings, depth
 from steps.sentiment.vocabulary import Encoded
 
-#: The metric that chooses epochs.
-OBJECTIVE = "epoch_validation_roc_auc"
 #: Share of the steps in which the learning rate grows.
 WARM_UP = 0.06
 WEIGHT_DECAY = 0.01
@@ -133,7 +132,7 @@ def fit(
     for number, values in enumerate(training.history, 1):
         on_epoch(number, values)
     for epoch in range(len(training.history), settings.epochs):
-        if _has_ended(training.history, settings):
+        if have_ended(training.history, settings.patience):
             break
         # The order follows from seed and epoch alone, so that a killed training goes on as it would have.
         order = batches(data.train.texts.lengths, settings.batch_size, np.random.default_rng([settings.seed, epoch]))
@@ -192,11 +191,6 @@ def _epoch(training: "Training", data: Data, order: list[np.ndarray], epoch: int
 
 def _diverged(where: str, settings: Settings) -> RefusedError:
     return RefusedError(f"training diverged {where}; try a learning rate below {settings.learning_rate:g}")
-
-
-def _has_ended(history: list[dict[str, float]], settings: Settings) -> bool:
-    aucs = [values[OBJECTIVE] for values in history]
-    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= settings.patience
 
 
 @contextmanager

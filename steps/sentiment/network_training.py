@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from steps.sentiment import dataset as datasets
-from steps.sentiment import embeddings, networks, tracking, vocabulary
+from steps.sentiment import embeddings, epochs, networks, tracking, vocabulary
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import Flags, InputError, Values, integer, one_of, optional, something
 from steps.sentiment.dataset import Dataset
@@ -117,16 +117,7 @@ def fit(data: Inputs, settings: Settings, kept: Checkpoint) -> tuple[networks.Mo
         InputError: a checkpoint that does not fit.
         RefusedError: the training diverged.
     """
-
-    def on_epoch(epoch: int, values: dict[str, float]) -> None:
-        tracking.log_epoch(epoch, values)
-        print(
-            f"epoch {epoch}: validation ROC AUC {values[networks.OBJECTIVE]:.4f}, loss {values['train_loss']:.4f}, "
-            f"{values['epoch_seconds']:.0f} s",
-            flush=True,
-        )
-
-    return networks.fit(data.embedding.vectors, data.train, data.validation, settings, kept, on_epoch)
+    return networks.fit(data.embedding.vectors, data.train, data.validation, settings, kept, epochs.tell)
 
 
 def log(

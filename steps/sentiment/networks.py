@@ -21,13 +21,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import RefusedError, progress
+from steps.sentiment.epochs import OBJECTIVE, have_ended
 from steps.sentiment.model import sigmoid
 from steps.sentiment.schedule import Rows, batches, learning_rate
 from steps.sentiment.vocabulary import Encoded
 
 Model = keras.Model
-#: The metric that chooses epochs and configurations.
-OBJECTIVE = "epoch_validation_roc_auc"
 #: Words that a convolution sees at once.
 WIDTHS = (2, 3, 4)
 
@@ -195,7 +194,7 @@ def fit(
     for number, values in enumerate(history, 1):
         on_epoch(number, values)
     for epoch in range(len(history), min(until or settings.epochs, settings.epochs)):
-        if _has_ended(history, settings):
+        if have_ended(history, settings.patience):
             break
         if epoch in (0, settings.frozen_epochs):
             configure(last, settings, epoch)
@@ -261,11 +260,6 @@ def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
     for number, layer in enumerate(dropouts):
         # Keras counts the draws in the second number; an epoch has fewer than 2^20.
         layer.seed_generator.state.assign([seed + number, epoch << 20])
-
-
-def _has_ended(history: list[dict[str, float]], settings: Settings) -> bool:
-    aucs = [values[OBJECTIVE] for values in history]
-    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= settings.patience
 
 
 def export(network: keras.Model, folder: Path) -> None:

@@ -6,7 +6,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, first_line
 
 
 def finished(**tags: str) -> list[Run]:
@@ -48,4 +48,4 @@ def artifact(uri: str, flag: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
-        raise InputError(f"{flag}={uri}: not found ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{flag}={uri}: not found ({first_line(error)})") from error

@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import requests
 
-from steps.sentiment.command_line import InputError, progress
+from steps.sentiment.command_line import InputError, first_line, progress
 
 SAMPLE = Path("data/sample/tweets.csv")
 RAW = Path("data/raw")
@@ -150,7 +150,7 @@ def _read_parquet(path: Path) -> Raw:
             )
         table = pa.parquet.read_table(path, columns=[name for name in COLUMNS if name in schema.names])
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable parquet ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not a readable parquet ({first_line(error)})") from error
     tweets = table.to_pandas()
     texts = [text if isinstance(text, str) else None for text in tweets["text"]]
     return Raw(tweets.assign(text=pd.Series(texts, index=tweets.index, dtype=object)))
@@ -207,7 +207,7 @@ def _read_csv(content: bytes, path: Path) -> Raw:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a readable CSV ({str(error).splitlines()[0]}); allowed: {FORMATS}") from error
+        raise InputError(f"{path}: not a readable CSV ({first_line(error)}); allowed: {FORMATS}") from error
     raw.tweets = table.to_pandas()
     return raw
 

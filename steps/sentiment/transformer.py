@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, normalizers
 from torch import nn
 
 from steps.sentiment import vocabulary
-from steps.sentiment.command_line import InputError
+from steps.sentiment.command_line import InputError, first_line
 from steps.sentiment.encoder import FORMS
 from steps.sentiment.model import clean, fold
 from steps.sentiment.vocabulary import Encoded
@@ -119,7 +119,7 @@ def build(folder: Path, settings: Settings) -> Network:
             dtype=torch.float32,
         )
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise InputError(f"encoder: the weights of {folder} cannot be read ({_line(error)})") from error
+        raise InputError(f"encoder: the weights of {folder} cannot be read ({first_line(error)})") from error
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise InputError(
@@ -152,16 +152,14 @@ def _config(folder: Path) -> Any:
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers checks little, and errors of any kind come of what it does not
-        raise InputError(f"encoder: {folder}/config.json cannot be read ({_line(error)}); allowed: {FORMS}") from error
+        raise InputError(
+            f"encoder: {folder}/config.json cannot be read ({first_line(error)}); allowed: {FORMS}"
+        ) from error
     if config.model_type not in ARCHITECTURES:
         raise InputError(
             f"encoder: {folder} is of the architecture {config.model_type}; allowed: {', '.join(ARCHITECTURES)}"
         )
     return config
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 @dataclass(frozen=True)
@@ -202,7 +200,9 @@ def reader(folder: Path, max_length: int) -> Reader:
     try:
         tokenizer = _tokenizer(folder)
     except Exception as error:  # tokenizers raises nothing more particular
-        raise InputError(f"encoder: {folder} has no tokenizer that tokenizers can read ({_line(error)})") from error
+        raise InputError(
+            f"encoder: {folder} has no tokenizer that tokenizers can read ({first_line(error)})"
+        ) from error
     offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0  # its places are counted from there
     places = config.max_position_embeddings - offset
     if max_length > places:
