@@ -123,9 +123,9 @@ class Comparison:
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
-    def sha256(self) -> str:
-        """The sha256 of comparison.json."""
-        return self.tags[hash_tag(RESULT)]
+    def hashes(self) -> tuple[str, str]:
+        """The sha256 of comparison.json and of scores.parquet; empty where none was logged."""
+        return self.tags.get(hash_tag(RESULT), ""), self.tags.get(hash_tag(SCORES), "")
 
     @property
     def model_ids(self) -> list[str]:
