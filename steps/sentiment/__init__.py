@@ -33,4 +33,6 @@ runs            the read side of MLflow runs
 registry        the read side of the model registry
 comparison      who takes part in a comparison, and a finished one
 evidence        results as files in the repository
+findings        what they say, as numbers
+notebooks       notebooks run anew and what they are stored without
 """

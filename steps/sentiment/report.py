@@ -43,7 +43,7 @@ def render(prepared: Prepared, profiled: pd.DataFrame, described: dict[str, Any]
     figures = {
         "lengths in characters": _lengths(described["characters"], "characters"),
         "lengths in words": _lengths(described["words"], "words"),
-        **_top_words(profiled),
+        **top_words(profiled),
     }
     page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return page.render(
@@ -69,8 +69,11 @@ def _lengths(histogram: dict[str, Any], unit: str) -> Figure:
     return plots.bars(dict(zip(names, shares.tolist(), strict=True)), f"Length in {unit}", "share of texts")
 
 
-def _top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
-    # Ranked by log odds with an informative prior (Monroe, Colaresi and Quinn 2008), which rare words cannot win.
+def top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
+    """Return a figure of the words of negative tweets and one of positive tweets' (`text`, `label`).
+
+    Ranked by log odds with an informative prior (Monroe, Colaresi and Quinn 2008), which rare words cannot win.
+    """
     vectorizer = CountVectorizer(token_pattern=TOKEN, lowercase=False, min_df=1)
     counts = vectorizer.fit_transform(profiled["text"].map(clean))
     words = vectorizer.get_feature_names_out()
