@@ -3,6 +3,7 @@
 Everything here follows from the files of `docs/results/evidence/`: no run is looked up, no model asked.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from steps.sentiment import evidence
+from steps.sentiment.paired import PairedTest, mcnemar
 from steps.sentiment.plots import Interval
 
 #: What a model costs: name of its metric -> how it is shown.
@@ -22,7 +24,11 @@ COSTS = {
     "predict_ms_single": "ms per tweet, alone",
     "model_size_mb": "size, MB",
     "train_seconds": "training, s",
+    "peak_memory_mb": "memory, MB",
+    "usd_per_million_tweets": "USD per million tweets",
 }
+#: Level below which a paired test tells two models apart.
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Model:
         return self.metric(name), self.metric(f"{name}_low"), self.metric(f"{name}_high")
 
     def slices(self) -> dict[str, Interval]:
-        """Return the accuracy on each kind of test row with its 95 % interval.
+        """Return the accuracy on each kind of test row that there is, with its 95 % interval.
 
         Where the comparison has none, it is that of the bootstrap: how often a resample of n rows is right is binomial.
         """
@@ -70,6 +76,8 @@ class Model:
         for name in self.scores.columns.drop(["label", "score"]):
             value, *ends = self.interval(f"test_accuracy_{name}")
             rows = int(self.scores[name].sum())
+            if not rows:
+                continue
             low, high = stats.binom.ppf([0.025, 0.975], rows, value) / rows if np.isnan(ends).any() else ends
             found[name] = (value, float(low), float(high))
         return found
@@ -119,6 +127,41 @@ def learning_curves(models: Sequence[Model], sizes: int = 2) -> dict[str, dict[i
     return {kind: points for kind, points in curves.items() if len(points) >= sizes}
 
 
+def quality_by_cost(
+    models: Sequence[Model],
+) -> tuple[dict[str, dict[str, Interval]], dict[str, dict[str, float]]]:
+    """Return the ROC AUC by family and run, and each cost that was measured of all models, as it is shown, by run."""
+    quality: dict[str, dict[str, Interval]] = {}
+    for model in models:
+        quality.setdefault(model.run["family"], {})[model.run["run_id"]] = model.interval("test_roc_auc")
+    costs = {shown: {model.run["run_id"]: model.metric(cost) for model in models} for cost, shown in COSTS.items()}
+    return quality, {shown: of_run for shown, of_run in costs.items() if not np.isnan(list(of_run.values())).any()}
+
+
+def paired(model: Model, other: Model) -> PairedTest:
+    """Return the test rows that only one of two models has right, and how surely one is better."""
+    return mcnemar(model.labels, model.scores["score"].to_numpy(), other.scores["score"].to_numpy())
+
+
+def tied(models: Sequence[Model]) -> list[Model]:
+    """Return those of the models that the paired test cannot tell from the first of them."""
+    return [model for model in models[1:] if paired(model, models[0]).p_value > LEVEL]
+
+
+def smallest(models: Sequence[Model]) -> Model:
+    """Return the model that takes the least room."""
+    return min(models, key=lambda model: model.metric("model_size_mb"))
+
+
+def human_tests(models: Sequence[Model]) -> list[PairedTest]:
+    """Return the paired test of each two models on the human-labelled rows, of those models that were asked them."""
+    asked = [model.human for model in models if model.human is not None]
+    return [
+        mcnemar(one["label"].to_numpy(), one["score"].to_numpy(), other["score"].to_numpy())
+        for one, other in itertools.combinations(asked, 2)
+    ]
+
+
 def agreement(models: Sequence[Model]) -> pd.DataFrame:
     """Return on which share of the test rows two models give the same answer, by names, shape (n_models, n_models)."""
     answers = {model.name: model.scores["score"] >= 0.5 for model in models}
@@ -162,14 +205,14 @@ def wrong_labels(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(share)
 
 
-def needed(disagreements: int, level: float = 0.05) -> int:
+def needed(disagreements: int) -> int:
     """Return of how many rows, of those on which two models disagree, one must be right for McNemar's test to tell them apart.
 
     It is more than all of them where there are too few.
     """
     rights = np.arange(disagreements // 2, disagreements + 1)
     p_values = 2 * stats.binom.sf(rights - 1, disagreements, 0.5)
-    return int(rights[p_values <= level].min(initial=disagreements + 1))
+    return int(rights[p_values <= LEVEL].min(initial=disagreements + 1))
 
 
 def measured(models: Sequence[Model], word: str) -> pd.DataFrame:

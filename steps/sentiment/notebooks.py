@@ -60,7 +60,7 @@ def execute(path: Path, variables: dict[str, str] | None = None, seconds: int = 
     except CellTimeoutError as error:
         raise RefusedError(f"{path}: a cell took more than {seconds} s") from error
     except DeadKernelError as error:
-        raise RefusedError(f"{path}: its kernel died, maybe for want of memory") from error
+        raise RefusedError(f"{path}: its kernel was killed, maybe for want of memory") from error
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = NotebookNode()

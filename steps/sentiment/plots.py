@@ -97,7 +97,7 @@ def intervals(measured: Mapping[str, Mapping[str, Interval]], title: str, xlabel
         value, low, high = np.array(list(found.values())).T
         heights = [names.index(name) + 0.75 * ((number + 0.5) / len(measured) - 0.5) for name in found]
         axes.errorbar(value, heights, xerr=[value - low, high - value], fmt="o", markersize=4, capsize=2, label=model)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, 24) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set(title=title, xlabel=xlabel)
     axes.grid(axis="x", alpha=0.3)
@@ -118,6 +118,8 @@ def by_cost(
     """
     figure = Figure(figsize=(8, 3 * ((len(costs) + 1) // 2)), layout="constrained")
     panels = figure.subplots((len(costs) + 1) // 2, 2, sharey=True, squeeze=False)
+    for panel in panels.flat[len(costs) :]:
+        panel.set_axis_off()
     for panel, (cost, of_model) in zip(panels.flat, costs.items(), strict=False):
         for family, models in quality.items():
             value, low, high = np.array(list(models.values())).T
@@ -134,6 +136,20 @@ def by_cost(
     figure.legend(
         *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(quality), frameon=False
     )
+    return figure
+
+
+def side_by_side(values: pd.DataFrame, title: str, xlabel: str, ylabel: str) -> Figure:
+    """Return upright bars, one group per row of `values` and one colour per column."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(values.columns)
+    for number, (name, heights) in enumerate(values.items()):
+        shift = width * (number - (len(values.columns) - 1) / 2)
+        axes.bar(np.arange(len(values)) + shift, heights, width, label=name)
+    axes.set_xticks(range(len(values)), values.index)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.legend()
     return figure
 
 

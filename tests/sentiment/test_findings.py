@@ -1,54 +1,16 @@
 """What the evidence says: each number follows from the scores that lie beside it."""
 
 import math
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from steps.sentiment import evidence, findings
+from steps.sentiment import findings
 from steps.sentiment.findings import Model
-
-ROWS = 400
-
-
-def model(
-    name: str, auc: float, scores: np.ndarray, rows: int = 1000, **more: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return run and frames of a made-up model."""
-    labels = np.tile([0, 1], len(scores) // 2)
-    run = {
-        "name": name,
-        "family": name.split(maxsplit=1)[0],
-        "run_id": f"{zlib.crc32(f'{name} {rows}'.encode()):08x}{0:024x}",
-        "dataset_digest": "0123",
-        "started": "2026-01-01",
-        "training_metrics": {"train_rows": rows, "unsure_low": 0.4, "unsure_high": 0.6},
-        "test_metrics": {
-            "validation_roc_auc": auc,
-            **{f"test_roc_auc{end}": auc + shift for end, shift in (("", 0), ("_low", -0.1), ("_high", 0.1))},
-            "test_accuracy_negation": float(((scores >= 0.5) == labels)[:40].mean()),
-            **more.pop("test_metrics", {}),
-        },
-    } | more
-    frame = pd.DataFrame({"label": labels, "negation": np.arange(len(scores)) < 40, "score": scores})
-    return run, {"scores.parquet": frame}
-
-
-def put(folder: Path, *models: tuple[dict[str, Any], dict[str, Any]]) -> Path:
-    for run, frames in models:
-        evidence.write(folder / run["dataset_digest"] / f"{run['family']}-{run['run_id'][:8]}", run, frames)
-    return folder
-
-
-def noisy(seed: int, skill: float) -> np.ndarray:
-    """Return scores of a model that sees the label through noise."""
-    random = np.random.default_rng(seed)
-    return stats.logistic.cdf(skill * (2 * np.tile([0, 1], ROWS // 2) - 1) + random.normal(0, 1, ROWS))
+from tests.sentiment.conftest import model, noisy, put
 
 
 def alone(scores: list[float], labels: list[int]) -> Model:
@@ -104,6 +66,7 @@ def test_the_interval_of_a_slice_is_that_of_the_bootstrap_unless_it_was_measured
     right = found.right[:40]
     random = np.random.default_rng(0)
     drawn = [right[random.integers(0, 40, 40)].mean() for _ in range(4000)]
+    assert set(found.slices()) == {"negation", "short"}  # of links there are none
     value, low, high = found.slices()["negation"]
     assert value == pytest.approx(right.mean())
     assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.026)
@@ -152,6 +115,40 @@ def test_what_the_paired_test_needs_is_just_enough(disagreements: int) -> None:
         assert stats.binomtest(rights, disagreements).pvalue <= 0.05
     assert stats.binomtest(rights - 1, disagreements).pvalue > 0.05
     assert (rights > disagreements) == (disagreements < 6)
+
+
+def test_paired_tests_tell_models_apart_or_not(tmp_path: Path) -> None:
+    good = noisy(0, 2)
+    found = findings.read(
+        put(tmp_path, model("a", 0.9, good), model("b", 0.8, good * 0.999), model("c", 0.7, noisy(2, 0.2), 50))
+    )
+    assert [one.kind for one in findings.tied(found)] == ["b"]
+    test = findings.paired(found[2], found[0])
+    assert (test.better, test.worse) == (
+        (found[2].right & ~found[0].right).sum(),
+        (found[0].right & ~found[2].right).sum(),
+    )
+    assert findings.human_tests(found) == []
+
+
+def test_each_two_models_with_human_labelled_rows_are_tested_on_them(tmp_path: Path) -> None:
+    for name, auc, scores in (("a", 0.9, [0.1, 0.9]), ("b", 0.8, [0.1, 0.2]), ("c", 0.7, [0.8, 0.2])):
+        run, frames = model(name, auc, noisy(0, 1))
+        put(tmp_path, (run, frames | {"human_scores.parquet": pd.DataFrame({"label": [0, 1], "score": scores})}))
+    tests = findings.human_tests(findings.read(tmp_path))
+    assert [(test.better, test.worse) for test in tests] == [(1, 0), (2, 0), (1, 0)]
+
+
+def test_costs_are_those_that_were_measured_of_all_models(tmp_path: Path) -> None:
+    costs = {"predict_ms_per_tweet": 2.0, "model_size_mb": 30.0}
+    put(tmp_path, model("bert", 0.9, noisy(0, 1), test_metrics=costs))
+    put(tmp_path, model("keras", 0.8, noisy(1, 1), test_metrics={"predict_ms_per_tweet": 1.0}))
+    found = findings.read(tmp_path)
+    quality, shown = findings.quality_by_cost(found)
+    assert {family: len(of_run) for family, of_run in quality.items()} == {"bert": 1, "keras": 1}
+    assert list(shown) == ["ms per tweet, in a batch"]
+    assert shown["ms per tweet, in a batch"][found[0].run["run_id"]] == 2
+    assert findings.smallest([found[0]]) is found[0]
 
 
 def test_figures_that_a_later_comparison_measures_are_found_by_their_names(tmp_path: Path) -> None:

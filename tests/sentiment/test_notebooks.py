@@ -61,7 +61,7 @@ def test_what_was_run_carries_nothing_of_the_program_that_ran_it(tmp_path: Path)
         ("1 / 0", "a cell failed: ZeroDivisionError: division by zero"),
         ("raise ValueError('first line\\nsecond line')", "a cell failed: ValueError: first line$"),
         ("while True: pass", "a cell took more than 2 s"),
-        ("import os\nos._exit(1)", "its kernel died"),
+        ("import os\nos._exit(1)", "its kernel was killed"),
     ],
 )
 def test_a_cell_that_does_not_end_well_is_one_clear_line(tmp_path: Path, source: str, message: str) -> None:
