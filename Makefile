@@ -6,7 +6,7 @@ DATA ?= sample
 PORT ?= 5001
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check serve runs bench evidence notebooks bundle lock clean
+.PHONY: help run test check serve runs bench evidence notebooks report bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -42,6 +42,9 @@ evidence: .venv/.installed  ## export what the finished runs on real data proved
 
 notebooks: .venv/.installed  ## run docs/notebooks/ on real data and store them with their figures
 	$(BIN)/python -m steps.notebooks $(FLAGS)
+
+report: .venv/.installed  ## slides of the results in docs/report/, as Markdown, HTML and (with Chromium) PDF
+	$(BIN)/python -m steps.report
 
 bundle: .venv/.installed  ## put the champion of real data into data/champion/, so that it comes with the project
 	$(BIN)/python -m steps.bundle

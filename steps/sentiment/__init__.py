@@ -34,5 +34,6 @@ registry        the read side of the model registry
 comparison      who takes part in a comparison, and a finished one
 evidence        results as files in the repository
 findings        what they say, as numbers
+slides          and as slides
 notebooks       notebooks run anew and what they are stored without
 """
