@@ -1,12 +1,14 @@
 """The notebooks: each runs on a fresh clone, and what is stored was run on real tweets and shows none of them."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from steps.sentiment import bundled, notebooks
+from steps.sentiment import bundled, findings, notebooks
 from steps.sentiment.dataset import fold
 from tests.conftest import ROOT
 
@@ -78,6 +80,25 @@ def test_modelling_says_again_what_is_stored() -> None:
     notebook = notebooks.execute(path, seconds=PATIENCE)
     assert notebooks.flaws(notebook) == []
     assert prose(notebook) == prose(stored(path)), "the evidence has changed: make notebooks FLAGS='--names modelling'"
+
+
+def test_modelling_shows_what_a_later_comparison_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLproject", "steps"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    found = findings.of_families(findings.read(ROOT / "docs/results/evidence"))
+    for model in found:
+        folder = f"docs/results/evidence/{model.run['dataset_digest']}/{model.run['family']}-{model.run['run_id'][:8]}"
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+        model.run["labels"] = {"suspect_rows": 1234}
+        model.run["test_metrics"] |= {"behaviour_used_to_but_now": 0.321, "cleaned_by_others_test_accuracy": 0.91234}
+        (tmp_path / folder / "run.json").write_text(json.dumps(model.run))
+    monkeypatch.chdir(tmp_path)
+    notebook = notebooks.execute(ROOT / "docs/notebooks/modelling.ipynb", seconds=PATIENCE)
+    assert notebooks.flaws(notebook) == []
+    page = prose(notebook)
+    assert "1,234 labels" in page
+    assert re.search(r"\| by others, accuracy +\| 0\.9123", page)
+    assert "no such measurement" not in page
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -218,7 +218,7 @@ def needed(disagreements: int) -> int:
 def measured(models: Sequence[Model], word: str) -> pd.DataFrame:
     """Return the figures of the comparison in whose names `word` occurs, by name and model, intervals left out.
 
-    Empty where the comparison measured no such thing.
+    Models of which no such thing was measured are left out; without any it is empty.
     """
     found = {
         model.name: {
@@ -228,4 +228,4 @@ def measured(models: Sequence[Model], word: str) -> pd.DataFrame:
         }
         for model in models
     }
-    return pd.DataFrame(found).dropna(how="all")
+    return pd.DataFrame(found).dropna(how="all").dropna(how="all", axis=1)

@@ -13,6 +13,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 #: Models drawn in one figure, the best on validation: with more, none is seen.
 MOST = 6
+#: Rows of a grid that have room for two lines of a name each.
+FEW = 8
 #: A figure and its 95 % interval: value, low, high.
 Interval = tuple[float, float, float]
 
@@ -154,17 +156,22 @@ def side_by_side(values: pd.DataFrame, title: str, xlabel: str, ylabel: str) -> 
 
 
 def matrix(shares: pd.DataFrame, title: str) -> Figure:
-    """Return shares (0 to 1) as a grid of percentages, darker where they are higher."""
-    figure = Figure(figsize=(1.3 * len(shares.columns) + 2.5, 0.6 * len(shares) + 1.4), layout="constrained")
+    """Return shares (0 to 1) as a grid of percentages, darker where they are higher; what is NaN stays empty."""
+    height = 0.6 if len(shares) <= FEW else 0.3
+    figure = Figure(figsize=(1.3 * len(shares.columns) + 2.5, height * len(shares) + 1.4), layout="constrained")
     axes = figure.subplots()
     low, high = float(shares.min(axis=None)), float(shares.max(axis=None))
     axes.imshow(shares, cmap="Blues", vmin=low, vmax=high + (high - low) / 2, aspect="auto")
     for (row, column), share in np.ndenumerate(shares.to_numpy()):
-        axes.text(column, row, f"{100 * share:.1f} %", ha="center", va="center")
+        axes.text(column, row, "" if np.isnan(share) else f"{100 * share:.1f} %", ha="center", va="center")
     axes.set_xticks(
         range(len(shares.columns)), [textwrap.fill(str(name), 16) for name in shares.columns], fontsize="small"
     )
-    axes.set_yticks(range(len(shares)), [textwrap.fill(str(name), 24) for name in shares.index], fontsize="small")
+    axes.set_yticks(
+        range(len(shares)),
+        [textwrap.fill(str(name), 24 if len(shares) <= FEW else 60) for name in shares.index],
+        fontsize="small",
+    )
     axes.set(title=title)
     return figure
 

@@ -23,6 +23,8 @@ from steps.sentiment.plots import Interval
 
 #: Programs that print a page, in the order in which they are looked for.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: Tests of behaviour on their slide, those that the best model fails most.
+BEHAVIOURS = 12
 #: Seconds that printing may take.
 PATIENCE = 120
 
@@ -94,6 +96,7 @@ def drawn(models: list[Model], best: list[Model]) -> dict[str, Figure]:
         )
     behaviour = findings.measured(best, "behaviour_")
     if not behaviour.empty:
+        behaviour = behaviour.sort_values(behaviour.columns[0], ascending=False).head(BEHAVIOURS)
         behaviour.index = behaviour.index.str.removeprefix("behaviour_").str.replace("_", " ")
         found["behaviour"] = plots.matrix(behaviour, "Cases that fail")
     return found

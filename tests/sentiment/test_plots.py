@@ -139,3 +139,5 @@ def test_a_matrix_names_each_share() -> None:
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     assert texts == {(0, 0): "100.0 %", (1, 0): "87.5 %", (0, 1): "87.5 %", (1, 1): "100.0 %"}
     assert [label.get_text() for label in axes.get_xticklabels()] == ["one", "two"]
+    (axes,) = plots.matrix(shares.mask(shares == 1), "Agreement").axes
+    assert [text.get_text() for text in axes.texts] == ["", "87.5 %", "87.5 %", ""]
