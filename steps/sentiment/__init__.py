@@ -22,6 +22,8 @@ bag_of_ngrams   TF-IDF and a linear model
 trained         what a family hands over to be logged
 bundled         the model that comes with the project
 model           the one file that ships inside every registered model
+behaviour       what a model must do whatever its accuracy
+perturbation    small changes that leave a text's feeling as it was
 metrics         labels and scores -> numbers and intervals
 paired          two models on the same rows -> a test
 slices          which kinds of text a model must also be good at
