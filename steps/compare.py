@@ -6,8 +6,8 @@
 The only step that opens the test split. The winner is the best on validation (ROC AUC): test figures are for judging it,
 not for choosing it. Takes little longer than the models need to score the rows (`make bench`). Leaves a finished run with a child
 run per model (`test_` metrics with 95 % intervals, slices, tests against the champion and the best baseline, what it costs to
-run), the table, the scores of each test row, so that `promote` can decide without loading a model, and the worst errors, whose
-handles and links are masked.
+run, the share of failed cases of each behavioural test), the table, the scores of each test row, so that `promote` can decide
+without loading a model, and a page of it all with the worst errors, whose handles and links are masked.
 """
 
 import time
@@ -22,8 +22,10 @@ from sklearn.metrics import roc_auc_score
 from tabulate import tabulate
 
 from steps.sentiment import (
+    behaviour,
     command_line,
     comparison,
+    comparison_page,
     costs,
     error_analysis,
     judgement,
@@ -103,12 +105,11 @@ def validation_auc(entrant: Entrant, dataset: Dataset, model: Any) -> float:
 
 def examine(
     entrant: Entrant, dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float
-) -> tuple[dict[str, float], pd.DataFrame]:
+) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame]:
     """Load a model and ask it all that a loaded model is needed for: its scores stay with the rows.
 
     Returns:
-        Its metrics by name (what else is to be asked of a model, a suite of behaviour for example, adds its own here), and its
-        worst errors.
+        Its metrics by name, its worst errors, and how often it fails each behavioural test.
     """
     refuse_rows_it_was_trained_on(entrant, dataset, test)
     model = load(entrant)
@@ -120,7 +121,11 @@ def examine(
     found |= costs.measure(model, test.texts, core_hour_price)
     trained = runs.get(entrant.run_id, "candidates").data.metrics
     found |= {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
-    return found, error_analysis.worst(test, entrant.model_id, entrant.name, model)
+    behaved = behaviour.evaluate(
+        behaviour.suite(behaviour.TEST), lambda texts: scores_of(model, texts, entrant.name)
+    ).assign(model=entrant.name)
+    found |= {f"behaviour_{test}": rate for test, rate in zip(behaved["test"], behaved["rate"], strict=True)}
+    return found, error_analysis.worst(test, entrant.model_id, entrant.name, model), behaved
 
 
 def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -194,7 +199,16 @@ def figures(entries: list[dict[str, Any]], test: Rows) -> dict[str, Figure]:
     confusions = {
         f"confusion-{name}": plots.confusion(test.labels, score, f"test, {name}") for name, score in by_name.items()
     }
-    return plots.curves(test.labels, dict(list(by_name.items())[: plots.MOST]), "test") | confusions
+    first = entries[: plots.MOST]
+    costly = ("predict_ms_single", "test_roc_auc", "test_roc_auc_low", "test_roc_auc_high")
+    points = {entry["name"]: [entry["metrics"][name] for name in costly] for entry in entries[: plots.MOST_POINTS]}
+    curves = judgement.learning_curves((entry["name"], entry["metrics"]) for entry in entries)
+    return {
+        "quality_and_latency": plots.against_cost(points),
+        **({"learning_curves": plots.learning_curves(curves)} if curves else {}),
+        **plots.curves(test.labels, {entry["name"]: by_name[entry["name"]] for entry in first}, "test"),
+        **confusions,
+    }
 
 
 def labels_in_doubt(
@@ -223,9 +237,11 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.step("compare", given.texts, comparison.inputs_digest(dataset.digest, entrants)) as run:
         test, human_frame = Rows(dataset.split("test")), dataset.human_test()
         human = None if human_frame is None else Rows(human_frame)
-        entries, errors = [], {}
+        entries, errors, behaved = [], {}, {}
         for entrant in command_line.progress(entrants, desc="compare", unit="model"):
-            found, errors[entrant.model_id] = examine(entrant, dataset, test, human, given.core_hour_price)
+            found, errors[entrant.model_id], behaved[entrant.model_id] = examine(
+                entrant, dataset, test, human, given.core_hour_price
+            )
             entries.append({**vars(entrant), "metrics": found})
         entries.sort(key=lambda entry: -entry["metrics"]["validation_roc_auc"])
         judge(entries, test, human, given.seed)
@@ -241,12 +257,19 @@ def main(argv: list[str] | None = None) -> None:
             "labels": labels_in_doubt(entries, test, suspects),
             "models": entries,
         }
-        frames = {comparison.SCORES: test.artifact()} | ({comparison.HUMAN_SCORES: human.artifact()} if human else {})
-        tracking.log_comparison(dataset, result, table(entries), frames, figures(entries, test))
-        shown = pd.concat([errors[entry["model_id"]] for entry in entries])
+        behaviours, shown = (pd.concat([own[entry["model_id"]] for entry in entries]) for own in (behaved, errors))
         if suspects:
             shown = pd.concat([shown, error_analysis.doubtful(test, suspects)])
-        tracking.log_files({error_analysis.TABLE: shown, error_analysis.PAGE: error_analysis.page(shown, result)})
+        drawn = figures(entries, test)
+        frames = {comparison.SCORES: test.artifact()} | ({comparison.HUMAN_SCORES: human.artifact()} if human else {})
+        tracking.log_comparison(dataset, result, table(entries), frames, drawn)
+        tracking.log_files(
+            {
+                error_analysis.TABLE: shown,
+                behaviour.TABLE: behaviours,
+                comparison_page.PAGE: comparison_page.render(result, behaviours, shown, drawn),
+            }
+        )
     print(
         f"compare: {len(entries)} model(s) on {len(test.frame):,} test rows of dataset {dataset.digest} ({dataset.source})"
     )

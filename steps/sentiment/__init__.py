@@ -31,6 +31,7 @@ rows            the rows of a test, and what each model answers to them
 judgement       what models reach on them, and against each other
 label_noise     which of their labels are probably wrong, and what models reach without these
 error_analysis  the worst errors, for the people who own the tweets
+comparison_page    all that a comparison found, as one page
 masks           texts as people may be shown them
 costs           what a model costs to run
 plots           labels and scores -> figures

@@ -24,6 +24,8 @@ import yaml
 from steps.sentiment.perturbation import CHANGES
 
 DEVELOPMENT, TEST = "development", "test"
+#: The artifact of a comparison: each test's rate of failure, by model.
+TABLE = "behaviour.parquet"
 #: Cases of each test.
 CASES = 200
 #: Texts of a case in which a name, a place or a number changes; a protected group changes through all its values.

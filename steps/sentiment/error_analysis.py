@@ -4,10 +4,8 @@ It holds tweets, handles and links masked: an artifact of the comparison's run, 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -15,16 +13,14 @@ from steps.sentiment.label_noise import Suspects
 from steps.sentiment.masks import masked
 from steps.sentiment.rows import Rows
 
-#: The artifacts: the errors as rows, and as a page.
-TABLE, PAGE = "errors.parquet", "errors.html"
+#: The artifact.
+TABLE = "errors.parquet"
 #: Rows shown of each kind and model, and the words shown of each.
 SHOWN, WORDS = 10, 5
 #: What the score must lose without a word that is shown.
 LEAST = 0.01
 LABELS = ("negative", "positive")
 COLUMNS = ("model", "kind", "label", "score", "loss", "words", "text")
-
-_TEMPLATE = Path(__file__).with_name("errors.html.jinja")
 
 
 def worst(test: Rows, model_id: str, name: str, model: Any) -> pd.DataFrame:
@@ -68,21 +64,6 @@ def doubtful(test: Rows, found: Suspects) -> pd.DataFrame:
         [{"model": "voters", "kind": "label in doubt", **_row(test, row, found.votes), "words": ""} for row in rows],
         columns=list(COLUMNS),
     )
-
-
-def page(errors: pd.DataFrame, result: dict[str, Any]) -> str:
-    """Return the errors as one self-contained HTML page.
-
-    Args:
-        errors: rows of COLUMNS of all models.
-        result: `comparison.json`, with `labels` where they were judged.
-    """
-    template = jinja2.Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    groups = {
-        model: {kind: rows.to_dict("records") for kind, rows in own.groupby("kind", sort=False)}
-        for model, own in errors.groupby("model", sort=False)
-    }
-    return template.render(result=result, groups=groups, shown=SHOWN)
 
 
 def _highest(rows: np.ndarray, distance: np.ndarray) -> Sequence[int]:

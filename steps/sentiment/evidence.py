@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
-from steps.sentiment import evidence_tables, folders, plots
+from steps.sentiment import evidence_tables, folders, judgement, plots
 from steps.sentiment.comparison import Comparison
 from steps.sentiment.evidence_tables import figure, markdown
 
@@ -19,8 +19,6 @@ the runs named here; a test makes this page again and compares. Intervals are 95
 
 #: Models of one family in the README.
 SHOWN_OF_FAMILY = 3
-#: Sizes of training data from which on a model has a learning curve.
-SIZES = 4
 #: Networks on equal rows from which on a grid says more than the table.
 GRID = 8
 
@@ -198,13 +196,7 @@ def _grids(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _learning_curves(found: list[dict[str, Any]], path: Path) -> list[str]:
-    """Draw ROC AUC by training tweets for each model that was trained on many sizes; of equal sizes the best on validation."""
-    curves: dict[str, dict[int, tuple[float, float, float]]] = {}
-    for run in found:  # the best on validation first
-        test = run["test_metrics"]
-        point = tuple(test[f"test_roc_auc{end}"] for end in ("", "_low", "_high"))
-        curves.setdefault(_short(run), {}).setdefault(int(run["training_metrics"]["train_rows"]), point)
-    curves = {name: points for name, points in curves.items() if len(points) >= SIZES}
+    curves = judgement.learning_curves((run["name"], run["test_metrics"]) for run in found)
     if not curves:
         return []
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """What models reach on the same rows: figures with intervals, by slice, and against each other. Pure: no files, no MLflow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from steps.sentiment import metrics
 from steps.sentiment.paired import delong, mcnemar
@@ -10,6 +10,8 @@ from steps.sentiment.rows import Rows
 Measured = dict[str, dict[str, float]]
 #: Metrics that are shown of the human-labelled test, and as differences of two models.
 FEW = ("accuracy", "roc_auc")
+#: Sizes of training data from which on a model has a learning curve.
+SIZES = 4
 
 
 def judge(test: Rows, opponents: Mapping[str, str], seed: int) -> Measured:
@@ -54,6 +56,25 @@ def judge_human(human: Rows, seed: int) -> Measured:
         values, ends = metrics.evaluate(human.labels, scores), metrics.bounds(human.labels, scores, drawn[model_id])
         found[model_id] = _with_ends("human_test_", {name: values[name] for name in FEW}, ends)
     return found
+
+
+def learning_curves(
+    models: Iterable[tuple[str, Mapping[str, float]]],
+) -> dict[str, dict[int, tuple[float, float, float]]]:
+    """Return ROC AUC with its interval by training tweets, of each model that was trained on many sizes.
+
+    Args:
+        models: names and metrics of a comparison, the best on validation first; flags in a name tell no models apart here, and of
+            equal sizes the first counts.
+    """
+    curves: dict[str, dict[int, tuple[float, float, float]]] = {}
+    for name, found in models:
+        if "train_rows" not in found:
+            continue
+        short = " ".join(word for word in name.split() if "=" not in word)
+        point = (found["test_roc_auc"], found["test_roc_auc_low"], found["test_roc_auc_high"])
+        curves.setdefault(short, {}).setdefault(int(found["train_rows"]), point)
+    return {name: points for name, points in curves.items() if len(points) >= SIZES}
 
 
 def _with_ends(prefix: str, values: Mapping[str, float], ends: Mapping[str, tuple[float, float]]) -> dict[str, float]:

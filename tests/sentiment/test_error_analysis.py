@@ -1,14 +1,12 @@
 """The worst errors: the right rows, the words that drove them, and nobody's handle."""
 
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from steps.sentiment import error_analysis
-from steps.sentiment.error_analysis import COLUMNS, LEAST, SHOWN, WORDS, doubtful, page, worst
+from steps.sentiment.error_analysis import COLUMNS, LEAST, SHOWN, WORDS, doubtful, worst
 from steps.sentiment.label_noise import Suspects
 from steps.sentiment.rows import Rows
 
@@ -91,46 +89,3 @@ def test_labels_in_doubt_are_those_that_the_voters_contradict_most(test: Rows) -
     assert found["label"].tolist() == ["positive", "negative", "negative"]
     assert set(found["kind"]) == {"label in doubt"}
     assert list(found.columns) == list(COLUMNS)
-
-
-def result(labels: dict[str, Any] | None) -> dict[str, Any]:
-    models = [{"name": "toy", "metrics": {"test_roc_auc": 0.9, "cleaned_test_roc_auc": 0.95}}]
-    return {"dataset_digest": "0123", "test_rows": 1234, "models": models, "labels": labels}
-
-
-NOISE = {
-    "voters": ["toy", "<i>other</i>"],
-    "suspect_rows": 57,
-    "suspect_negative": 30,
-    "suspect_positive": 27,
-    "rankings": {"test_roc_auc": ["toy"], "cleaned_test_roc_auc": ["toy"], "cleaned_by_others_test_roc_auc": []},
-}
-
-
-def test_the_page_shows_errors_and_doubts_and_no_handle_or_link(test: Rows) -> None:
-    suspected = Suspects({"toy": "m-1"}, SCORES, LABELS == 0)
-    errors = pd.concat([worst(test, "m-1", "toy", Toy()), doubtful(test, suspected)])
-    html = page(errors, result(NOISE))
-    text = " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL).split())
-    assert "not bad at all http://…" in text
-    assert "thanks @user for nothing" in text
-    assert "57 of 1,234 labels are probably wrong" in text
-    assert "toy 0.9000 (1.) 0.9500 (1.)" in text
-    assert "bad -0.35, not -0.30" in text
-    for private in ("ottosocks", "a.example"):
-        assert private not in html
-        assert not errors.map(lambda cell, private=private: private in str(cell)).any(axis=None)
-
-
-def test_a_tweet_stays_text_and_the_page_is_self_contained(test: Rows) -> None:
-    html = page(worst(test, "m-1", "toy", Toy()), result(NOISE))
-    assert "&lt;b&gt;so&lt;/b&gt; good" in html
-    assert "&lt;i&gt;other&lt;/i&gt;" in html
-    assert not re.search(r"<(script|link|img|iframe)|(src|href)=", html)
-    assert html.count("<table>") == html.count("</table>") == 3
-
-
-def test_a_page_without_errors_and_without_voters_is_a_page() -> None:
-    html = page(pd.DataFrame(columns=list(error_analysis.COLUMNS)), result(None))
-    assert "Labels in doubt" not in html
-    assert html.endswith("</body></html>")

@@ -19,7 +19,18 @@ from mlflow.tracking import MlflowClient
 from sklearn import metrics
 
 from steps import compare, prepare, train_baseline
-from steps.sentiment import comparison, costs, error_analysis, registry, runs, served, slices, tracking
+from steps.sentiment import (
+    behaviour,
+    comparison,
+    comparison_page,
+    costs,
+    error_analysis,
+    registry,
+    runs,
+    served,
+    slices,
+    tracking,
+)
 from steps.sentiment.command_line import InputError, RefusedError
 from steps.sentiment.paired import delong, mcnemar
 
@@ -177,7 +188,7 @@ def test_the_scores_carry_labels_and_slices_and_no_text(compared: tuple[Run, com
         assert set(rows.columns) == {"label", *slices.PATTERNS, "short", "long", *found.model_ids}
         assert all(kind.kind in "bif" for kind in rows.dtypes)
     texts = tracking.find_dataset("").split("test")["text"]
-    errors = {error_analysis.TABLE, error_analysis.PAGE}
+    errors = {error_analysis.TABLE, comparison_page.PAGE}
     folder = Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri))
     written = b"".join(path.read_bytes() for path in folder.rglob("*.*") if path.name not in errors)
     assert len(written) > 10_000
@@ -189,7 +200,7 @@ def test_the_worst_errors_are_for_the_owners_of_the_tweets_with_handles_and_link
 ) -> None:
     run, found = compared
     folder = Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri))
-    errors, html = pd.read_parquet(folder / error_analysis.TABLE), (folder / error_analysis.PAGE).read_text("utf-8")
+    errors, html = pd.read_parquet(folder / error_analysis.TABLE), (folder / comparison_page.PAGE).read_text("utf-8")
     names = [entry["name"] for entry in found.result["models"]]
     assert list(errors["model"].unique()) == [*names, "voters"]
     assert set(errors["kind"]) == {"false positive", "false negative", "label in doubt"}
@@ -220,6 +231,20 @@ def test_labels_in_doubt_are_counted_beside_the_raw_figures(compared: tuple[Run,
     assert sorted(labels["rankings"]["test_roc_auc"]) == sorted(names)
     assert labels["rankings"]["cleaned_test_roc_auc"] == []
     assert not [name for entry in found.result["models"] for name in entry["metrics"] if name.startswith("cleaned_")]
+
+
+def test_behaviour_is_measured_for_each_model(compared: tuple[Run, comparison.Comparison]) -> None:
+    run, found = compared
+    folder = Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri))
+    rows = pd.read_parquet(folder / behaviour.TABLE)
+    tests = {test.name for test in behaviour.suite(behaviour.TEST)}
+    for entry in found.result["models"]:
+        own = rows[rows["model"] == entry["name"]]
+        rates = dict(zip(own["test"], own["rate"], strict=True))
+        assert rates.keys() == tests
+        measured = {name: value for name, value in entry["metrics"].items() if name.startswith("behaviour_")}
+        assert measured == pytest.approx({f"behaviour_{test}": rate for test, rate in rates.items()})
+        assert 0 < np.mean(list(rates.values())) < 0.7
 
 
 def test_what_a_model_costs_is_measured(compared: tuple[Run, comparison.Comparison]) -> None:
@@ -282,10 +307,13 @@ def test_table_result_and_figures_are_artifacts(compared: tuple[Run, comparison.
     run, found = compared
     folder = mlflow.artifacts.download_artifacts(run.info.artifact_uri)
     assert names(folder) == {
-        "comparison.json", "comparison.md", "scores.parquet", "human_scores.parquet", "errors.parquet", "errors.html", "figures"
+        "comparison.json", "comparison.md", "comparison.html", "scores.parquet", "human_scores.parquet", "errors.parquet",
+        "behaviour.parquet", "figures",
     }  # fmt: skip
     confusions = {f"confusion-{entry['name']}.png" for entry in found.result["models"]}
-    assert names(f"{folder}/figures") == {"roc.png", "precision_recall.png", "calibration.png", *confusions}
+    assert names(f"{folder}/figures") == {
+        "roc.png", "precision_recall.png", "calibration.png", "quality_and_latency.png", *confusions
+    }  # fmt: skip
     rows = comparison.table_of(run.info.run_id).splitlines()
     assert len(rows) == 4
     for row, entry in zip(rows[2:], found.result["models"], strict=True):
