@@ -27,7 +27,7 @@ COLUMNS = (
     ("human-labelled", "human_test_accuracy", 4),
     ("p against champion", "p_against_champion", 4),
     ("training tweets", "train_rows", 0),
-    ("training, s", "train_seconds", 0),
+    ("training, s", "train_seconds", 1),
     ("ms, one tweet", "predict_ms_single", 2),
     ("ms a tweet, 256", "predict_ms_per_tweet", 3),
     ("USD a million", "usd_per_million_tweets", 4),
