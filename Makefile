@@ -36,6 +36,7 @@ bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_networks.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_bert.py --data "$(DATA)" --flags "$(FLAGS)"
+	$(BIN)/python tests/bench_compare.py --data "$(DATA)" --flags "$(FLAGS)"
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence

@@ -92,6 +92,13 @@ def test_evidence_holds_no_text_user_or_id(path: Path) -> None:
     assert {str(kind) for kind in rows.dtypes} <= {"int8", "bool", "float32"}
 
 
+def test_evidence_holds_no_other_file() -> None:
+    # The table of errors above all: it holds tweets, and stays with the run of the comparison.
+    allowed = {"run.json", "scores.parquet", "human_scores.parquet"}
+    assert {path.name for path in EVIDENCE.rglob("*") if path.is_file()} <= allowed
+    assert {path.suffix for path in (ROOT / "docs/results/figures").iterdir()} == {".png"}
+
+
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.name)
 def test_slices_were_measured_on_the_logged_rows(path: Path) -> None:
     run, rows = json.loads(path.read_text()), pd.read_parquet(path.with_name("scores.parquet"))

@@ -13,6 +13,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 #: Models drawn in one figure, the best on validation: with more, none is seen.
 MOST = 6
+#: Models shown as a point each.
+MOST_POINTS = 10
 #: Rows of a grid that have room for two lines of a name each.
 FEW = 8
 #: A figure and its 95 % interval: value, low, high.
@@ -69,6 +71,20 @@ def learning_curves(measured: dict[str, dict[int, Interval]]) -> Figure:
         axes.errorbar(rows, value, [value - low, high - value], marker="o", markersize=4, capsize=3, label=name)
     axes.set_xscale("log")
     axes.set(title="Learning curves, test", xlabel="training tweets", ylabel="ROC AUC")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="x-small")
+    return figure
+
+
+def against_cost(measured: dict[str, list[float]]) -> Figure:
+    """Return a figure of ROC AUC by milliseconds for one tweet: for each model milliseconds, value, low and high."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, (milliseconds, value, low, high) in measured.items():
+        label = textwrap.fill(name, 44)
+        axes.errorbar(milliseconds, value, [[value - low], [high - value]], marker="o", capsize=3, label=label)
+    axes.set_xscale("log")
+    axes.set(title="Quality and latency, test", xlabel="milliseconds for one tweet", ylabel="ROC AUC")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="x-small")
     return figure

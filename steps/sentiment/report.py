@@ -17,7 +17,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from steps.sentiment import plots
 from steps.sentiment.dataset import SPLITS, Prepared
-from steps.sentiment.model import LINK, TOKEN, clean
+from steps.sentiment.masks import masked
+from steps.sentiment.model import TOKEN, clean
 
 EXAMPLES = 12
 TOP_WORDS = 20
@@ -53,13 +54,8 @@ def render(prepared: Prepared, profiled: pd.DataFrame, described: dict[str, Any]
         balance=balance,
         shares=described["shares"],
         figures={name: _png(figure) for name, figure in figures.items()},
-        examples=[(_masked(before), _masked(after)) for before, after in prepared.repaired[:EXAMPLES]],
+        examples=[(masked(before), masked(after)) for before, after in prepared.repaired[:EXAMPLES]],
     )
-
-
-def _masked(text: str) -> str:
-    # Wider than MENTION: shown as read, a handle may follow a letter of mojibake, or an entity.
-    return re.sub(r"(@|&#0*64;|&#[xX]0*40;|&commat;)\w+", "@user", LINK.sub("http://…", text))
 
 
 def _lengths(histogram: dict[str, Any], unit: str) -> Figure:
