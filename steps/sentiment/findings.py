@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from steps.sentiment import evidence
+from steps.sentiment import evidence, judgement
 from steps.sentiment.paired import PairedTest, mcnemar
 from steps.sentiment.plots import Interval
 
@@ -119,12 +119,9 @@ def of_families(models: Sequence[Model]) -> list[Model]:
     return list(first.values())
 
 
-def learning_curves(models: Sequence[Model], sizes: int = 2) -> dict[str, dict[int, Interval]]:
-    """Return the ROC AUC by training tweets of each kind of model that was trained on so many sizes; of equal sizes the best."""
-    curves: dict[str, dict[int, Interval]] = {}
-    for model in models:
-        curves.setdefault(model.kind, {}).setdefault(int(model.metric("train_rows")), model.interval("test_roc_auc"))
-    return {kind: points for kind, points in curves.items() if len(points) >= sizes}
+def learning_curves(models: Sequence[Model]) -> dict[str, dict[int, Interval]]:
+    """Return the ROC AUC by training tweets of each kind of model that was trained on two sizes at least."""
+    return judgement.learning_curves(((model.run["name"], model.run["test_metrics"]) for model in models), sizes=2)
 
 
 def quality_by_cost(

@@ -59,13 +59,14 @@ def judge_human(human: Rows, seed: int) -> Measured:
 
 
 def learning_curves(
-    models: Iterable[tuple[str, Mapping[str, float]]],
+    models: Iterable[tuple[str, Mapping[str, float]]], sizes: int = SIZES
 ) -> dict[str, dict[int, tuple[float, float, float]]]:
     """Return ROC AUC with its interval by training tweets, of each model that was trained on many sizes.
 
     Args:
         models: names and metrics of a comparison, the best on validation first; flags in a name tell no models apart here, and of
             equal sizes the first counts.
+        sizes: how many are many.
     """
     curves: dict[str, dict[int, tuple[float, float, float]]] = {}
     for name, found in models:
@@ -74,7 +75,7 @@ def learning_curves(
         short = " ".join(word for word in name.split() if "=" not in word)
         point = (found["test_roc_auc"], found["test_roc_auc_low"], found["test_roc_auc_high"])
         curves.setdefault(short, {}).setdefault(int(found["train_rows"]), point)
-    return {name: points for name, points in curves.items() if len(points) >= SIZES}
+    return {name: points for name, points in curves.items() if len(points) >= sizes}
 
 
 def _with_ends(prefix: str, values: Mapping[str, float], ends: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -31,6 +31,7 @@ def model(
         "training_metrics": {"train_rows": rows, "unsure_low": 0.4, "unsure_high": 0.6},
         "test_metrics": {
             "validation_roc_auc": auc,
+            "train_rows": rows,
             **{f"test_roc_auc{end}": auc + shift for end, shift in (("", 0), ("_low", -0.1), ("_high", 0.1))},
             **{f"test_accuracy_{name}": float(right[rows].mean()) for name, rows in kinds.items() if rows.any()},
             **more.pop("test_metrics", {}),
