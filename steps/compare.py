@@ -11,7 +11,7 @@ handles and links are masked.
 """
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow.pyfunc
@@ -37,9 +37,6 @@ from steps.sentiment.command_line import Flags, InputError, first_line, integer,
 from steps.sentiment.comparison import Entrant
 from steps.sentiment.dataset import Dataset, fold
 from steps.sentiment.rows import Rows, scores_of
-
-#: Fresh processes that load models for their memory at the same time.
-PROCESSES = 2
 
 
 def flags() -> Flags:
@@ -101,26 +98,43 @@ def validation_auc(entrant: Entrant, dataset: Dataset, model: Any) -> float:
     return float(roc_auc_score(validation["label"], scores_of(model, validation["text"].tolist(), entrant.name)))
 
 
-def examine(
-    entrant: Entrant, dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Load a model and ask it all that a loaded model is needed for: its scores stay with the rows.
-
-    Returns:
-        Its metrics by name (what else is to be asked of a model, a suite of behaviour for example, adds its own here), and its
-        worst errors.
-    """
-    refuse_rows_it_was_trained_on(entrant, dataset, test)
-    model = load(entrant)
+def score(entrant: Entrant, model: Any, dataset: Dataset, test: Rows, human: Rows | None) -> dict[str, float]:
+    """Ask a model the rows, with which its scores stay; return what validation and its training say of it, and its time."""
     start = time.perf_counter()
     test.ask(entrant, model)
     found = {"test_seconds": time.perf_counter() - start, "validation_roc_auc": validation_auc(entrant, dataset, model)}
     if human is not None:
         human.ask(entrant, model)
-    found |= costs.measure(model, test.texts, core_hour_price)
     trained = runs.get(entrant.run_id, "candidates").data.metrics
-    found |= {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
-    return found, error_analysis.worst(test, entrant.model_id, entrant.name, model)
+    return found | {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
+
+
+def examine(
+    entrants: list[Entrant], dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float
+) -> tuple[list[dict[str, Any]], dict[str, pd.DataFrame]]:
+    """Load one model after the other and ask it all that a loaded model is needed for.
+
+    The fresh process that tells a model's memory works while the next one scores, never while a time is taken.
+
+    Returns:
+        The models with their `metrics`, the best on validation first, and the worst errors of each by its id. What else is
+        to be asked of a loaded model, a suite of behaviour for example, adds its metrics here.
+    """
+    entries, errors = [], {}
+    with ThreadPoolExecutor(1) as pool:
+        memory: list[Future[float]] = []
+        for entrant in command_line.progress(entrants, desc="compare", unit="model"):
+            refuse_rows_it_was_trained_on(entrant, dataset, test)
+            model = load(entrant)
+            found = score(entrant, model, dataset, test, human)
+            wait(memory)
+            found |= costs.measure(model, test.texts, core_hour_price)
+            memory.append(pool.submit(served.peak_megabytes, entrant.uri, test.texts[: costs.BATCH]))
+            errors[entrant.model_id] = error_analysis.worst(test, entrant.model_id, entrant.name, model)
+            entries.append({**vars(entrant), "metrics": found})
+        for entry, peak in zip(entries, memory, strict=True):
+            entry["metrics"]["peak_memory_mb"] = peak.result()
+    return sorted(entries, key=lambda entry: -entry["metrics"]["validation_roc_auc"]), errors
 
 
 def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -131,7 +145,7 @@ def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: int) -> None:
-    """Add to the metrics of each model what follows from the scores of all, and how much memory it takes.
+    """Add to the metrics of each model what follows from the scores of all.
 
     Args:
         entries: the models, the best on validation first.
@@ -139,17 +153,12 @@ def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: i
         human: the human-labelled rows, asked to every model, or None.
         seed: of the resamples.
     """
-    with ThreadPoolExecutor(PROCESSES) as pool:  # the processes work while the figures are computed here
-        memory = pool.map(
-            lambda entry: served.peak_megabytes(f"models:/{entry['model_id']}", test.texts[: costs.BATCH]), entries
-        )
-        judged = [judgement.judge(test, opponents(entries), seed)]
-        if human is not None:
-            judged.append(judgement.judge_human(human, seed))
-        for entry, megabytes in zip(entries, memory, strict=True):
-            entry["metrics"]["peak_memory_mb"] = megabytes
-            for found in judged:
-                entry["metrics"] |= found[entry["model_id"]]
+    judged = [judgement.judge(test, opponents(entries), seed)]
+    if human is not None:
+        judged.append(judgement.judge_human(human, seed))
+    for entry in entries:
+        for found in judged:
+            entry["metrics"] |= found[entry["model_id"]]
 
 
 def table(entries: list[dict[str, Any]]) -> str:
@@ -223,11 +232,7 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.step("compare", given.texts, comparison.inputs_digest(dataset.digest, entrants)) as run:
         test, human_frame = Rows(dataset.split("test")), dataset.human_test()
         human = None if human_frame is None else Rows(human_frame)
-        entries, errors = [], {}
-        for entrant in command_line.progress(entrants, desc="compare", unit="model"):
-            found, errors[entrant.model_id] = examine(entrant, dataset, test, human, given.core_hour_price)
-            entries.append({**vars(entrant), "metrics": found})
-        entries.sort(key=lambda entry: -entry["metrics"]["validation_roc_auc"])
+        entries, errors = examine(entrants, dataset, test, human, given.core_hour_price)
         judge(entries, test, human, given.seed)
         suspects = label_noise.suspects(test, entries)
         result = {
