@@ -11,7 +11,7 @@ handles and links are masked.
 """
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow.pyfunc
@@ -110,30 +110,27 @@ def score(entrant: Entrant, model: Any, dataset: Dataset, test: Rows, human: Row
 
 
 def examine(
-    entrants: list[Entrant], dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float
+    entrants: list[Entrant], dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float, pool: Executor
 ) -> tuple[list[dict[str, Any]], dict[str, pd.DataFrame]]:
     """Load one model after the other and ask it all that a loaded model is needed for.
 
-    The fresh process that tells a model's memory works while the next one scores, never while a time is taken.
+    The fresh process that tells a model's memory works in the `pool` while the next one scores, never while a time is taken.
 
     Returns:
-        The models with their `metrics`, the best on validation first, and the worst errors of each by its id. What else is
-        to be asked of a loaded model, a suite of behaviour for example, adds its metrics here.
+        The models with their `metrics`, the best on validation first, and the worst errors of each by its id. What else is to
+        be asked of a loaded model, a suite of behaviour for example, adds its metrics here. `memory` is what is still awaited.
     """
-    entries, errors = [], {}
-    with ThreadPoolExecutor(1) as pool:
-        memory: list[Future[float]] = []
-        for entrant in command_line.progress(entrants, desc="compare", unit="model"):
-            refuse_rows_it_was_trained_on(entrant, dataset, test)
-            model = load(entrant)
-            found = score(entrant, model, dataset, test, human)
-            wait(memory)
-            found |= costs.measure(model, test.texts, core_hour_price)
-            memory.append(pool.submit(served.peak_megabytes, entrant.uri, test.texts[: costs.BATCH]))
-            errors[entrant.model_id] = error_analysis.worst(test, entrant.model_id, entrant.name, model)
-            entries.append({**vars(entrant), "metrics": found})
-        for entry, peak in zip(entries, memory, strict=True):
-            entry["metrics"]["peak_memory_mb"] = peak.result()
+    entries: list[dict[str, Any]] = []
+    errors = {}
+    for entrant in command_line.progress(entrants, desc="compare", unit="model"):
+        refuse_rows_it_was_trained_on(entrant, dataset, test)
+        model = load(entrant)
+        found = score(entrant, model, dataset, test, human)
+        wait([entry["memory"] for entry in entries])
+        found |= costs.measure(model, test.texts, core_hour_price)
+        memory = pool.submit(served.peak_megabytes, entrant.uri, test.texts[: costs.BATCH])
+        errors[entrant.model_id] = error_analysis.worst(test, entrant.model_id, entrant.name, model)
+        entries.append({**vars(entrant), "metrics": found, "memory": memory})
     return sorted(entries, key=lambda entry: -entry["metrics"]["validation_roc_auc"]), errors
 
 
@@ -145,7 +142,7 @@ def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: int) -> None:
-    """Add to the metrics of each model what follows from the scores of all.
+    """Add to the metrics of each model what follows from the scores of all, and the memory that was awaited.
 
     Args:
         entries: the models, the best on validation first.
@@ -159,6 +156,7 @@ def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: i
     for entry in entries:
         for found in judged:
             entry["metrics"] |= found[entry["model_id"]]
+        entry["metrics"]["peak_memory_mb"] = entry.pop("memory").result()
 
 
 def table(entries: list[dict[str, Any]]) -> str:
@@ -232,8 +230,9 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.step("compare", given.texts, comparison.inputs_digest(dataset.digest, entrants)) as run:
         test, human_frame = Rows(dataset.split("test")), dataset.human_test()
         human = None if human_frame is None else Rows(human_frame)
-        entries, errors = examine(entrants, dataset, test, human, given.core_hour_price)
-        judge(entries, test, human, given.seed)
+        with ThreadPoolExecutor(1) as pool:
+            entries, errors = examine(entrants, dataset, test, human, given.core_hour_price, pool)
+            judge(entries, test, human, given.seed)
         suspects = label_noise.suspects(test, entries)
         result = {
             "dataset_digest": dataset.digest,
