@@ -11,7 +11,7 @@ without loading a model, and a page of it all with the worst errors, whose handl
 """
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow.pyfunc
@@ -39,9 +39,6 @@ from steps.sentiment.command_line import Flags, InputError, first_line, integer,
 from steps.sentiment.comparison import Entrant
 from steps.sentiment.dataset import Dataset, fold
 from steps.sentiment.rows import Rows, scores_of
-
-#: Fresh processes that load models for their memory at the same time.
-PROCESSES = 2
 
 
 def flags() -> Flags:
@@ -103,29 +100,48 @@ def validation_auc(entrant: Entrant, dataset: Dataset, model: Any) -> float:
     return float(roc_auc_score(validation["label"], scores_of(model, validation["text"].tolist(), entrant.name)))
 
 
-def examine(
-    entrant: Entrant, dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float
-) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame]:
-    """Load a model and ask it all that a loaded model is needed for: its scores stay with the rows.
-
-    Returns:
-        Its metrics by name, its worst errors, and how often it fails each behavioural test.
-    """
-    refuse_rows_it_was_trained_on(entrant, dataset, test)
-    model = load(entrant)
+def score(entrant: Entrant, model: Any, dataset: Dataset, test: Rows, human: Rows | None) -> dict[str, float]:
+    """Ask a model the rows, with which its scores stay; return what validation and its training say of it, and its time."""
     start = time.perf_counter()
     test.ask(entrant, model)
     found = {"test_seconds": time.perf_counter() - start, "validation_roc_auc": validation_auc(entrant, dataset, model)}
     if human is not None:
         human.ask(entrant, model)
-    found |= costs.measure(model, test.texts, core_hour_price)
     trained = runs.get(entrant.run_id, "candidates").data.metrics
-    found |= {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
-    behaved = behaviour.evaluate(
-        behaviour.suite(behaviour.TEST), lambda texts: scores_of(model, texts, entrant.name)
-    ).assign(model=entrant.name)
-    found |= {f"behaviour_{test}": rate for test, rate in zip(behaved["test"], behaved["rate"], strict=True)}
-    return found, error_analysis.worst(test, entrant.model_id, entrant.name, model), behaved
+    return found | {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
+
+
+def behave(entrant: Entrant, model: Any) -> pd.DataFrame:
+    """Return how often a model fails each behavioural test, a row for each, as `behaviour.evaluate` tells it."""
+    tests = behaviour.suite(behaviour.TEST)
+    return behaviour.evaluate(tests, lambda texts: scores_of(model, texts, entrant.name)).assign(model=entrant.name)
+
+
+def examine(
+    entrants: list[Entrant], dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float, pool: Executor
+) -> tuple[list[dict[str, Any]], dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Load one model after the other and ask it all that a loaded model is needed for.
+
+    The fresh process that tells a model's memory works in the `pool` while the next one scores, never while a time is taken.
+
+    Returns:
+        The models with their `metrics`, the best on validation first; the worst errors of each and how it fares in each behavioural
+        test, by its id. `memory` is what is still awaited.
+    """
+    entries: list[dict[str, Any]] = []
+    errors, behaved = {}, {}
+    for entrant in command_line.progress(entrants, desc="compare", unit="model"):
+        refuse_rows_it_was_trained_on(entrant, dataset, test)
+        model = load(entrant)
+        found = score(entrant, model, dataset, test, human)
+        behaved[entrant.model_id] = behave(entrant, model)
+        found |= {f"behaviour_{row.test}": float(row.rate) for row in behaved[entrant.model_id].itertuples()}
+        wait([entry["memory"] for entry in entries])
+        found |= costs.measure(model, test.texts, core_hour_price)
+        memory = pool.submit(served.peak_megabytes, entrant.uri, test.texts[: costs.BATCH])
+        errors[entrant.model_id] = error_analysis.worst(test, entrant.model_id, entrant.name, model)
+        entries.append({**vars(entrant), "metrics": found, "memory": memory})
+    return sorted(entries, key=lambda entry: -entry["metrics"]["validation_roc_auc"]), errors, behaved
 
 
 def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -136,7 +152,7 @@ def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: int) -> None:
-    """Add to the metrics of each model what follows from the scores of all, and how much memory it takes.
+    """Add to the metrics of each model what follows from the scores of all, and the memory that was awaited.
 
     Args:
         entries: the models, the best on validation first.
@@ -144,17 +160,13 @@ def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: i
         human: the human-labelled rows, asked to every model, or None.
         seed: of the resamples.
     """
-    with ThreadPoolExecutor(PROCESSES) as pool:  # the processes work while the figures are computed here
-        memory = pool.map(
-            lambda entry: served.peak_megabytes(f"models:/{entry['model_id']}", test.texts[: costs.BATCH]), entries
-        )
-        judged = [judgement.judge(test, opponents(entries), seed)]
-        if human is not None:
-            judged.append(judgement.judge_human(human, seed))
-        for entry, megabytes in zip(entries, memory, strict=True):
-            entry["metrics"]["peak_memory_mb"] = megabytes
-            for found in judged:
-                entry["metrics"] |= found[entry["model_id"]]
+    judged = [judgement.judge(test, opponents(entries), seed)]
+    if human is not None:
+        judged.append(judgement.judge_human(human, seed))
+    for entry in entries:
+        for found in judged:
+            entry["metrics"] |= found[entry["model_id"]]
+        entry["metrics"]["peak_memory_mb"] = entry.pop("memory").result()
 
 
 def table(entries: list[dict[str, Any]]) -> str:
@@ -237,14 +249,9 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.step("compare", given.texts, comparison.inputs_digest(dataset.digest, entrants)) as run:
         test, human_frame = Rows(dataset.split("test")), dataset.human_test()
         human = None if human_frame is None else Rows(human_frame)
-        entries, errors, behaved = [], {}, {}
-        for entrant in command_line.progress(entrants, desc="compare", unit="model"):
-            found, errors[entrant.model_id], behaved[entrant.model_id] = examine(
-                entrant, dataset, test, human, given.core_hour_price
-            )
-            entries.append({**vars(entrant), "metrics": found})
-        entries.sort(key=lambda entry: -entry["metrics"]["validation_roc_auc"])
-        judge(entries, test, human, given.seed)
+        with ThreadPoolExecutor(1) as pool:
+            entries, errors, behaved = examine(entrants, dataset, test, human, given.core_hour_price, pool)
+            judge(entries, test, human, given.seed)
         suspects = label_noise.suspects(test, entries)
         result = {
             "dataset_digest": dataset.digest,

@@ -45,7 +45,9 @@ def halves(path: Path) -> None:
 def run(*command: str) -> float:
     """Run a step and return its seconds."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     return time.perf_counter() - start
 
 

@@ -85,4 +85,4 @@ def _row(test: Rows, row: int, scores: np.ndarray) -> dict[str, Any]:
 def _drove(words: list[dict[str, Any]], side: int) -> str:
     # The words without which the score would be nearer to the label, the strongest first.
     driving = sorted((word for word in words if side * word["weight"] >= LEAST), key=lambda word: -abs(word["weight"]))
-    return ", ".join(f"{masked(word['word'])} {word['weight']:+.2f}" for word in driving[:WORDS])
+    return "; ".join(f"{masked(word['word'])} {word['weight']:+.2f}" for word in driving[:WORDS])

@@ -1,4 +1,4 @@
-"""What models reach on the same rows: figures with intervals, by slice, and against each other. Pure: no files, no MLflow."""
+"""What models reach on the same rows: figures with intervals, by slice, and against each other."""
 
 from collections.abc import Iterable, Mapping
 

@@ -65,7 +65,7 @@ def bounds(labels: np.ndarray, scores: np.ndarray, drawn: Mapping[str, np.ndarra
     as often as it says on a few hundred rows too (tests/sentiment/test_metrics.py), and never leaves 0 to 1.
 
     Noise alone raises an ECE, and a resample is noisier than the rows. Its percentiles are shifted by what resampling adds, and
-    reach down by what noise would make of a calibrated model: the interval is too wide rather than above the truth.
+    reach down by what a calibrated model would show of noise: the interval is too wide rather than above the truth.
 
     Args:
         labels: 0 or 1, shape (n,), both present.

@@ -58,7 +58,7 @@ def test_only_the_shown_rows_are_explained_and_as_they_were_written(test: Rows) 
 
 def test_the_words_that_drove_an_error_are_those_towards_it_the_strongest_first(test: Rows) -> None:
     found = worst(test, "m-1", "toy", Toy())["words"].tolist()
-    assert found == ["good +0.60", "thanks +0.40, @user +0.10", "bad -0.35, not -0.30", "never -0.20"]
+    assert found == ["good +0.60", "thanks +0.40; @user +0.10", "bad -0.35; not -0.30", "never -0.20"]
 
 
 def test_many_errors_are_cut_to_the_worst_and_many_words_to_the_strongest() -> None:
@@ -66,7 +66,7 @@ def test_many_errors_are_cut_to_the_worst_and_many_words_to_the_strongest() -> N
     rows = Rows(pd.DataFrame({"text": "thanks " * 9, "label": labels}), {"m-1": scores})
     found = worst(rows, "m-1", "toy", Toy())
     assert found["score"].tolist() == scores[::-1][:SHOWN].tolist()
-    assert found["words"].tolist() == [", ".join(["thanks +0.40"] * WORDS)] * SHOWN
+    assert found["words"].tolist() == ["; ".join(["thanks +0.40"] * WORDS)] * SHOWN
     assert np.isfinite(found["loss"]).all()
 
 

@@ -210,7 +210,7 @@ def test_the_worst_errors_are_for_the_owners_of_the_tweets_with_handles_and_link
     for entry in found.result["models"]:
         own = errors[errors["model"] == entry["name"]]
         assert len(own) == 2 * error_analysis.SHOWN < wrong[entry["model_id"]].sum()
-        assert own["words"].str.fullmatch(r"(\S+ [+-]\d\.\d\d(, |$))*").all()
+        assert own["words"].str.fullmatch(r"(\S+ [+-]\d\.\d\d(; |$))*").all()
         assert (own["words"] != "").mean() > 0.8
     assert all(name in html for name in names)
     shown = html + errors.to_csv()
