@@ -7,7 +7,7 @@ Takes the winner of the newest comparison, or the model named. Leaves a model ve
 Staging); the challenger before it returns to stage None. A model that is registered already gets no second version.
 """
 
-from registry_scripts.registry import aliases
+from registry_scripts.registry import aliases, lock
 from steps.sentiment import command_line, comparison, registry, runs
 from steps.sentiment.command_line import Flags, InputError
 
@@ -22,7 +22,6 @@ def flags() -> Flags:
 def main(argv: list[str] | None = None) -> None:
     """Register the model and make it the challenger."""
     given = flags().read(argv)
-    aliases.resume("register")
     if given.model:
         found = comparison.newest(given.model)
         if found is None:
@@ -36,21 +35,22 @@ def main(argv: list[str] | None = None) -> None:
         found = comparison.read(compared[0].info.run_id)
     entry = found.entry(given.model or found.result["winner"])
     figures = entry["metrics"]
-    version = aliases.add(
-        entry["model_id"],
-        entry["run_id"],
+    description = (
         f"{entry['family']}: test accuracy {figures['test_accuracy']:.4f}, ROC AUC {figures['test_roc_auc']:.4f} on "
-        f"{found.result['test_rows']} rows of dataset {found.result['dataset_digest']} ({found.result['dataset_source']})",
-        {
-            "family": entry["family"],
-            "dataset_digest": runs.get(entry["run_id"], "model").data.tags["dataset_digest"],
-            "comparison_run": found.run_id,
-        },
+        f"{found.result['test_rows']} rows of dataset {found.result['dataset_digest']} ({found.result['dataset_source']})"
     )
-    if registry.CHAMPION in version.aliases:
-        print(f"register: version {version.number} ({entry['family']}) is the champion already")
-        return
-    aliases.move("register", {registry.CHALLENGER: version.number})
+    tags = {
+        "family": entry["family"],
+        "dataset_digest": runs.get(entry["run_id"], "model").data.tags["dataset_digest"],
+        "comparison_run": found.run_id,
+    }
+    with lock.held("register") as ours:
+        aliases.resume(ours)
+        version = aliases.add(ours, entry["model_id"], entry["run_id"], description, tags)
+        if registry.CHAMPION in version.aliases:
+            print(f"register: version {version.number} ({entry['family']}) is the champion already")
+            return
+        aliases.move(ours, {registry.CHALLENGER: version.number})
     print(f"register: version {version.number} ({entry['family']}) is the challenger")
 
 

@@ -1,16 +1,24 @@
-"""Shows the registered versions: aliases, stage, family, data, and the last decision about each.
+"""Shows the registered versions, who was champion when and why, and whether the trail of decisions is whole.
 
-mlflow run . -e versions --env-manager local
-python -m registry_scripts.versions
+    mlflow run . -e versions --env-manager local
+    python -m registry_scripts.versions
+
+Ends with exit code 1 where a decision was changed, taken away or put in. Finishes a move that a crash has cut short.
 """
 
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from mlflow.entities import Run
 from tabulate import tabulate
 
-from registry_scripts.registry import aliases
+from registry_scripts.registry import aliases, audit, history, lock
 from steps.sentiment import command_line, registry
 from steps.sentiment.command_line import Flags
+
+#: Seconds for which a decision that is just being written is waited for.
+PATIENCE = 20.0
 
 
 def flags() -> Flags:
@@ -19,9 +27,13 @@ def flags() -> Flags:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print the table."""
+    """Print the tables."""
     flags().read(argv)
-    aliases.resume("versions")
+    if aliases.pending():
+        finish()
+    if not (known := registry.versions()):
+        print(f"versions: no version of {registry.MODEL} is registered yet")
+        return
     rows = [
         {
             "version": version.number,
@@ -33,12 +45,51 @@ def main(argv: list[str] | None = None) -> None:
             "decided": version.tags.get("decided_at", ""),
             "decision": version.tags.get("decision", ""),
         }
-        for version in registry.versions().values()
+        for version in known.values()
     ]
-    if not rows:
-        print(f"versions: no version of {registry.MODEL} is registered yet")
+    show(rows)
+    found = settled()
+    if found is None:
+        print("versions: a decision is being written, so the trail was not checked; run this again")
         return
-    print(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=[None] * 7 + [60]))
+    trail, last = found
+    if champions := history.champions(trail):
+        show(champions)
+    wrong = audit.problems(trail, last)
+    if wrong:
+        raise SystemExit("versions: error: the trail of decisions is broken: " + "; ".join(wrong))
+    if trail:
+        print(f"versions: the trail of {len(trail)} decision(s) is whole; the last has sha256 {last.partition(' ')[2]}")
+
+
+def show(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print a table and an empty line; the last column is wrapped."""
+    widths = [None] * (len(rows[0]) - 1) + [60]
+    print(f"{tabulate(rows, headers='keys', tablefmt='simple', maxcolwidths=widths)}\n")
+
+
+def finish() -> None:
+    """Finish a move that was cut short, unless its command is still at it."""
+    try:
+        with lock.held("versions", patience=0) as ours:
+            aliases.resume(ours)
+    except lock.BusyError as busy:
+        print(f"versions: {busy}")
+
+
+def settled() -> tuple[list[Run], str] | None:
+    """Return the trail of decisions, and what the registered model says of the last one, of one and the same moment.
+
+    None where decisions are written all the time.
+    """
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        before = registry.model_tags()
+        trail = audit.trail()
+        if before == registry.model_tags() and aliases.PENDING not in before:
+            return trail, before.get(audit.LAST, "")
+        time.sleep(0.3)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,21 +1,27 @@
 """The one place that moves aliases, and the classic stages with them (the stages are MLflow's past: delete them here).
 
 Aliases are the truth; a version's stage follows from its aliases. MLflow moves one alias a call, so a move is first
-written down whole as a tag of the registered model, then carried out, then struck off. A crash between any two calls
-leaves the tag, and the next command of any kind finishes the move: never two champions, never none.
+written down whole as tags of the registered model, together with the decision behind it, then carried out, then struck off. A crash
+between any two calls leaves the tag, and the next command of any kind finishes the move: never two champions, never
+none, and one run for each decision.
 """
 
 import json
 import warnings
+from dataclasses import asdict, dataclass
 
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
+from registry_scripts.registry import audit, history
+from registry_scripts.registry.audit import Decision
+from registry_scripts.registry.lock import Lock
 from steps.sentiment import registry
 from steps.sentiment.command_line import InputError
 from steps.sentiment.registry import CHALLENGER, CHAMPION, MODEL, PREVIOUS, Version
 
 PENDING = "pending_move"
+#: The decision behind a move, in parts that fit into a tag.
+PART, PART_LETTERS = "pending_decision.", 4000
 STAGES = {CHAMPION: "Production", CHALLENGER: "Staging", PREVIOUS: "Archived"}
 #: The stage of a version that has lost its alias.
 LEFT = {"Production": "Archived", "Staging": "None"}
@@ -23,57 +29,122 @@ LEFT = {"Production": "Archived", "Staging": "None"}
 Move = dict[str, int | None]
 
 
-def move(command: str, targets: Move) -> None:
-    """Give each alias to the version named, or take it away (None), and bring the stages in step.
+@dataclass(frozen=True)
+class Pending:
+    """A move as it is written down before it is carried out.
 
-    Args:
-        command: whose move it is, `promote` for example.
-        targets: version by alias; aliases that are not named stay.
+    `version` is the one that it is about, `champion` the champion before, `parts` says in how many tags the decision lies.
     """
-    MlflowClient().set_registered_model_tag(MODEL, PENDING, json.dumps([command, targets]))
-    _carry_out(targets)
+
+    command: str
+    targets: Move
+    version: int | None
+    champion: int | None
+    parts: int
 
 
-def resume(command: str, version: int | None = None) -> bool:
-    """Finish a move that a crash has interrupted; every command begins with this.
+def move(ours: Lock, targets: Move, decision: Decision | None = None) -> None:
+    """Give each alias to the version named, or take it away (None), bring the stages in step, and record the decision.
 
     Args:
-        command: the command that begins.
-        version: the version that it was given, if any.
+        ours: the lock that is held.
+        targets: version by alias; aliases that are not named stay.
+        decision: what the move carries out, if it is one; a refusal moves nothing.
+    """
+    text = json.dumps(asdict(decision)) if decision else ""
+    parts = [text[at : at + PART_LETTERS] for at in range(0, len(text), PART_LETTERS)]
+    for number, part in enumerate(parts):
+        ours.client.set_registered_model_tag(MODEL, f"{PART}{number}", part)
+    about = decision.to_version if decision else next((number for number in targets.values() if number), None)
+    champion = registry.with_alias(CHAMPION)
+    move = Pending(ours.command, targets, about, champion.number if champion else None, len(parts))
+    ours.client.set_registered_model_tag(MODEL, PENDING, json.dumps(asdict(move)))
+    _carry_out(ours, move)
+
+
+def pending() -> Pending | None:
+    """Return the move that was written down and is not struck off yet, if any."""
+    text = registry.model_tags().get(PENDING)
+    return Pending(**json.loads(text)) if text else None
+
+
+def resume(ours: Lock, version: int | None = None) -> Pending | None:
+    """Finish a move that a crash has interrupted; every command that writes begins with this.
+
+    Args:
+        ours: the lock that is held.
+        version: the version that the command was given, if any.
 
     Returns:
-        Whether the finished move was what the command was called for, so that nothing is left to do.
+        The finished move, if it was what the command was called for, so that nothing is left to do.
     """
-    pending = registry.model_tags().get(PENDING)
-    if not pending:
-        return False
-    by, targets = json.loads(pending)
-    _carry_out(targets)
-    champion = targets.get(CHAMPION)
-    print(f"{command}: finished an interrupted {by}" + (f": version {champion} is the champion" if champion else ""))
-    return bool(by == command and version in (None, champion))
+    move = pending()
+    if move is None:
+        return None
+    _carry_out(ours, move)
+    champion = move.targets.get(CHAMPION)
+    what = f": version {champion} is the champion" if champion else ""
+    print(f"{ours.command}: finished an interrupted {move.command}{what}")
+    return move if move.command == ours.command and version in (None, move.version) else None
 
 
-def _carry_out(targets: Move) -> None:
-    client = MlflowClient()
-    held = {alias: version.number for version in registry.versions().values() for alias in version.aliases}
+def _carry_out(ours: Lock, move: Pending) -> None:
+    tags = registry.model_tags()
+    parts = [tags.get(f"{PART}{number}") for number in range(move.parts)]
+    # The parts are written before the move and go after it: where one is missing, all has been done but the striking off.
+    if None not in parts:
+        decision = Decision(**json.loads("".join(map(str, parts)))) if parts else None
+        run_id = audit.log(ours, decision) if decision else ""
+        _move_aliases(ours, move)
+        _follow_with_stages(ours)
+        if decision:
+            audit.name_last(ours, decision)
+            _tell(ours, decision, run_id)
+    for tag in sorted(tags):
+        if tag.startswith(PART):
+            ours.client.delete_registered_model_tag(MODEL, tag)
+    ours.client.delete_registered_model_tag(MODEL, PENDING)
+
+
+def _move_aliases(ours: Lock, move: Pending) -> None:
+    known = registry.versions()
+    held = {alias: version.number for version in known.values() for alias in version.aliases}
+    champion = move.targets.get(CHAMPION)
+    targets = {alias: number for alias, number in move.targets.items() if number is None or number in known}
+    if (
+        champion is not None and champion not in known
+    ):  # deleted in the meantime: the champion before stays, or comes back
+        targets = {CHAMPION: move.champion} if move.champion in known else {}
     for alias, number in targets.items():
         if number is None and alias in held:
-            client.delete_registered_model_alias(MODEL, alias)
+            ours.client.delete_registered_model_alias(MODEL, alias)
         elif number is not None and held.get(alias) != number:
-            client.set_registered_model_alias(MODEL, alias, str(number))
-    _follow_with_stages(client)
-    client.delete_registered_model_tag(MODEL, PENDING)
+            ours.client.set_registered_model_alias(MODEL, alias, str(number))
 
 
-def _follow_with_stages(client: MlflowClient) -> None:
-    for version in registry.versions().values():
+def _follow_with_stages(ours: Lock) -> None:
+    # The champion first, and in one call with the one before, so that Production names one version at any moment.
+    for version in sorted(registry.versions().values(), key=lambda version: CHAMPION not in version.aliases):
         stage = next((STAGES[alias] for alias in STAGES if alias in version.aliases), None)
         stage = stage or LEFT.get(version.stage, version.stage)
         if stage != version.stage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
-                client.transition_model_version_stage(MODEL, str(version.number), stage)
+                ours.client.transition_model_version_stage(
+                    MODEL, str(version.number), stage, archive_existing_versions=stage == STAGES[CHAMPION]
+                )
+
+
+def _tell(ours: Lock, decision: Decision, run_id: str) -> None:
+    # On the pages of the versions: the decision as tags of the one, and in the descriptions of both.
+    known, trail = registry.versions(), audit.trail()
+    if decision.to_version in known:
+        for name, text in history.tags(decision.content, run_id).items():
+            ours.client.set_model_version_tag(MODEL, str(decision.to_version), name, text)
+    for number in (decision.content["to_version"], decision.content["from_version"]):
+        if number and int(number) in known:
+            told = history.page(int(number), known[int(number)].description, trail)
+            ours.client.update_model_version(MODEL, number, told)
 
 
 def named(number: int, flag: str) -> Version:
@@ -89,24 +160,30 @@ def named(number: int, flag: str) -> Version:
     return known[number]
 
 
-def note(version: Version, tags: dict[str, str]) -> None:
-    """Set tags of a version."""
-    for name, text in tags.items():
-        MlflowClient().set_model_version_tag(MODEL, str(version.number), name, text)
+def refuse_without_model(version: Version) -> None:
+    """Check that the model of a version can still be served.
+
+    Raises:
+        InputError: it was deleted.
+    """
+    if not registry.has_model(version):
+        raise InputError(
+            f"--version: the model of version {version.number} ({version.model_id or 'unknown'}) was deleted; "
+            "allowed: a version whose model is there"
+        )
 
 
-def add(model_id: str, run_id: str, description: str, tags: dict[str, str]) -> Version:
+def add(ours: Lock, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> Version:
     """Register a logged model as a new version; one that is registered already is returned as it is."""
-    client = MlflowClient()
     try:
-        client.create_registered_model(MODEL, description="Tweet sentiment, negative or positive")
+        ours.client.create_registered_model(MODEL, description="Tweet sentiment, negative or positive")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     known = next((version for version in registry.versions().values() if version.model_id == model_id), None)
     if known:
         return known
-    made = client.create_model_version(
+    made = ours.client.create_model_version(
         MODEL,
         f"models:/{model_id}",
         run_id=run_id,

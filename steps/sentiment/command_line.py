@@ -123,6 +123,23 @@ def fraction(text: str) -> float:
     return value
 
 
+def boolean(text: str) -> bool:
+    """Read true or false."""
+    return one_of(("true", "false"))(text) == "true"
+
+
+def one_line(most: int) -> Callable[[str], str]:
+    """Return a flag type: a text of one line of at most `most` characters, stripped; it may be empty."""
+
+    def parse(text: str) -> str:
+        text = text.strip()
+        if len(text) > most or not text.isprintable():
+            raise ValueError(f"one line of at most {most} characters")
+        return text
+
+    return parse
+
+
 def one_of(allowed: Collection[str]) -> Callable[[str], str]:
     """Return a flag type: one of the `allowed` names."""
 
@@ -184,6 +201,11 @@ def progress(items: Any = None, **shown: Any) -> Any:
     return _Lines(items, mininterval=30, delay=30, bar_format=line, leave=False, **shown)
 
 
+def unreachable(error: BaseException) -> bool:
+    """Return whether an error says that MLflow's server does not answer, rather than what it answers."""
+    return isinstance(error, MlflowException) and str(error).startswith("API request to ")
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, to stand within a line of ours."""
     return str(error).strip().partition("\n")[0]
@@ -211,7 +233,8 @@ def run(main: Callable[[list[str] | None], None], name: str) -> None:
     except KeyboardInterrupt:
         sys.exit(_fail(f"{name}: interrupted", 130))
     except MlflowException as error:
-        sys.exit(_fail(f"{name}: error: MLflow: {first_line(error)}", 1))
+        what = "MLflow's server does not answer; run this again when it does" if unreachable(error) else "MLflow"
+        sys.exit(_fail(f"{name}: error: {what}: {first_line(error)}", 1))
     except OSError as error:
         sys.exit(_fail(f"{name}: error: {error}", 1))
 

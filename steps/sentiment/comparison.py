@@ -1,9 +1,10 @@
 """Who takes part in a comparison, and a finished comparison as registry scripts read it, without loading a model."""
 
 import hashlib
+import io
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mlflow
@@ -16,6 +17,15 @@ from steps.sentiment.command_line import InputError
 
 #: The artifacts of a comparison: what was found, and the scores of each test row (label, slices, one column per model).
 RESULT, SCORES, HUMAN_SCORES, TABLE = "comparison.json", "scores.parquet", "human_scores.parquet", "comparison.md"
+
+
+class EvidenceError(InputError):
+    """A comparison that nothing can be judged from. The message says what is wrong with it, and what to run."""
+
+
+def hash_tag(name: str) -> str:
+    """Return the tag of a comparison's run that holds the sha256 of one of its files."""
+    return f"sha256.{name}"
 
 
 @dataclass(frozen=True)
@@ -129,10 +139,16 @@ def inputs_digest(dataset: str, models: list[Entrant]) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison: `result` is its comparison.json."""
+    """A finished comparison: `result` is its comparison.json, `tags` are those of its run."""
 
     run_id: str
     result: dict[str, Any]
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of comparison.json."""
+        return self.tags[hash_tag(RESULT)]
 
     @property
     def model_ids(self) -> list[str]:
@@ -144,14 +160,37 @@ class Comparison:
         return next(entry for entry in self.result["models"] if entry["model_id"] == model_id)
 
     def scores(self) -> pd.DataFrame:
-        """Return the test rows: `label`, slices, and the scores of each model under its id."""
-        return pd.read_parquet(runs.artifact(f"runs:/{self.run_id}/{SCORES}", "comparison"))
+        """Return the test rows: `label`, slices, and the scores of each model under its id.
+
+        Raises:
+            EvidenceError: they were not logged, were changed since, or are not one score for each row and model.
+        """
+        return self._rows(SCORES, self.result["test_rows"])
 
     def human_scores(self) -> pd.DataFrame | None:
         """Return the same for the human-labelled test, or None where the dataset has none."""
         if not self.result["human_test_rows"]:
             return None
-        return pd.read_parquet(runs.artifact(f"runs:/{self.run_id}/{HUMAN_SCORES}", "comparison"))
+        return self._rows(HUMAN_SCORES, self.result["human_test_rows"])
+
+    def _rows(self, name: str, count: int) -> pd.DataFrame:
+        rows = pd.read_parquet(io.BytesIO(_logged(self.run_id, name, self.tags)))
+        wrong = ""
+        if missing := [column for column in ("label", *self.model_ids) if column not in rows]:
+            wrong = f"holds no column {missing[0]}"
+        elif len(rows) != count:
+            wrong = f"holds {len(rows)} rows, not one for each of the {count} of the test"
+        elif not rows["label"].isin([0, 1]).all():
+            wrong = "holds a label that is neither 0 nor 1"
+        else:
+            for model_id in self.model_ids:
+                scores = pd.to_numeric(rows[model_id], errors="coerce")
+                bad = int((~scores.between(0, 1)).sum())  # a NaN lies between nothing
+                if bad:
+                    wrong = f"holds {bad} scores of {model_id} that are no number from 0 to 1"
+        if wrong:
+            raise EvidenceError(f"comparison {self.run_id}: {name} {wrong}; run the entry point compare again")
+        return rows
 
 
 def read(run_id: str) -> Comparison:
@@ -159,14 +198,36 @@ def read(run_id: str) -> Comparison:
 
     Raises:
         InputError: the run is none.
+        EvidenceError: it was changed since it was logged.
     """
-    path = runs.artifact(f"runs:/{run_id}/{RESULT}", "comparison")
-    return Comparison(run_id, json.loads(path.read_text(encoding="utf-8")))
+    tags = runs.get(run_id, "comparison").data.tags
+    return Comparison(run_id, json.loads(_logged(run_id, RESULT, tags)), dict(tags))
+
+
+def _logged(run_id: str, name: str, tags: dict[str, str]) -> bytes:
+    # The file as it was logged, by its sha256; read once, so that what was checked is what is used.
+    try:
+        content = runs.artifact(f"runs:/{run_id}/{name}", "comparison").read_bytes()
+    except InputError as error:
+        raise EvidenceError(
+            f"comparison {run_id} has no {name} ({error}); run the entry point compare again"
+        ) from error
+    known = tags.get(hash_tag(name))
+    if known is None:
+        raise EvidenceError(
+            f"comparison {run_id}: the sha256 of {name} was not logged, so that no change of it would be seen; "
+            "run the entry point compare again"
+        )
+    if known != hashlib.sha256(content).hexdigest():
+        raise EvidenceError(
+            f"comparison {run_id}: {name} was changed since it was logged; run the entry point compare again"
+        )
+    return content
 
 
 def table_of(run_id: str) -> str:
     """Return the table of a finished comparison, in Markdown."""
-    return runs.artifact(f"runs:/{run_id}/{TABLE}", "comparison").read_text(encoding="utf-8")
+    return _logged(run_id, TABLE, runs.get(run_id, "comparison").data.tags).decode()
 
 
 def newest(*model_ids: str) -> Comparison | None:

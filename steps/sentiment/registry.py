@@ -21,6 +21,7 @@ class Version:
     created: int
     aliases: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""
 
 
 def versions() -> dict[int, Version]:
@@ -42,6 +43,7 @@ def versions() -> dict[int, Version]:
             created=version.creation_timestamp,
             aliases=tuple(sorted(aliases.get(int(version.version), []))),
             tags=dict(version.tags),
+            description=version.description or "",
         )
         for version in sorted(found, key=lambda version: int(version.version))
     }
@@ -56,6 +58,23 @@ def model_tags() -> dict[str, str]:
     """Return the tags of the registered model; none if it is not registered yet."""
     model = _registered(MlflowClient())
     return dict(model.tags) if model else {}
+
+
+def created() -> str:
+    """Return when the registered model was made, in milliseconds: it tells this registry from any other; or an empty text."""
+    model = _registered(MlflowClient())
+    return str(model.creation_timestamp) if model else ""
+
+
+def has_model(version: Version) -> bool:
+    """Return whether the logged model of a version is still there, so that it can be loaded."""
+    try:
+        MlflowClient().get_logged_model(version.model_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
 
 
 def uri(alias: str) -> str:

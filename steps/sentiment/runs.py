@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
-from steps.sentiment.command_line import InputError, first_line
+from steps.sentiment.command_line import InputError, first_line, unreachable
+
+EXPERIMENT = "tweet-sentiment"
 
 
 def finished(**tags: str) -> list[Run]:
@@ -31,12 +33,17 @@ def get(run_id: str, flag: str) -> Run:
     """Return the run that a flag names.
 
     Raises:
-        InputError: there is no such run.
+        InputError: there is no such run, or it was deleted.
     """
     try:
-        return mlflow.get_run(run_id)
+        run = mlflow.get_run(run_id)
     except MlflowException as error:
+        if unreachable(error):
+            raise
         raise InputError(f"{flag}={run_id}: no such run; allowed: the id of a finished run") from error
+    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InputError(f"{flag}={run_id}: this run was deleted; allowed: the id of a finished run")
+    return run
 
 
 def artifact(uri: str, flag: str) -> Path:
@@ -48,4 +55,6 @@ def artifact(uri: str, flag: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
+        if unreachable(error):
+            raise
         raise InputError(f"{flag}={uri}: not found ({first_line(error)})") from error

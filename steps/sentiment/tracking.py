@@ -5,6 +5,7 @@ keys give equal results, so `main` reuses the run), `dataset_digest` and `code_d
 whatever experiment they are, since `mlflow run` takes the experiment from its own flag.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -27,13 +28,13 @@ from mlflow.models.model import ModelInfo
 
 from steps.sentiment import bundled, metrics, plots, profile, runs, served
 from steps.sentiment.command_line import InputError
-from steps.sentiment.comparison import RESULT, TABLE
+from steps.sentiment.comparison import RESULT, TABLE, hash_tag
 from steps.sentiment.dataset import Dataset, load
 from steps.sentiment.keys import MODEL_FILE, code_digest, step_key
 from steps.sentiment.model import sigmoid
+from steps.sentiment.runs import EXPERIMENT
 from steps.sentiment.trained import Trained
 
-EXPERIMENT = "tweet-sentiment"
 #: Largest difference allowed between the score as trained and as served.
 PARITY = 1e-4
 
@@ -307,7 +308,7 @@ def log_figures(figures: Mapping[str, Figure]) -> None:
 
 
 def log_files(files: Mapping[str, str | pd.DataFrame]) -> None:
-    """Log texts and frames (as parquet) as artifacts at the top of the active run."""
+    """Log texts and frames (as parquet) as artifacts at the top of the active run, and their sha256 as tags."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             path = Path(folder, name)
@@ -315,4 +316,5 @@ def log_files(files: Mapping[str, str | pd.DataFrame]) -> None:
                 path.write_text(content, encoding="utf-8")
             else:
                 content.to_parquet(path, index=False)
+            mlflow.set_tag(hash_tag(name), hashlib.sha256(path.read_bytes()).hexdigest())
         mlflow.log_artifacts(folder)

@@ -133,8 +133,8 @@ def test_an_unknown_flag_exits_with_2_and_one_line(models: Models, capsys: pytes
 
 
 def test_the_first_registration_survives_a_crash_anywhere(models: Models, database: Path) -> None:
-    # The registered model, the version, the note of the move, its alias and stage, the note struck off.
-    assert survives_crashes(database, register.main, "--model", models.strong) == 6
+    # The lock, the registered model, the version, the note of the move, its alias and stage, the note struck off, the lock.
+    assert survives_crashes(database, register.main, "--model", models.strong) == 8
 
 
 def test_a_registration_beside_champion_and_challenger_survives_a_crash_anywhere(
@@ -143,4 +143,4 @@ def test_a_registration_beside_champion_and_challenger_survives_a_crash_anywhere
     register.main(["--model", models.weak])
     promote.main([])
     register.main(["--model", models.strong])
-    assert survives_crashes(database, register.main, "--model", models.other) == 7
+    assert survives_crashes(database, register.main, "--model", models.other) == 9

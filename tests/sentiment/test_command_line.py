@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from steps.sentiment import command_line
 from steps.sentiment.command_line import (
     Flags,
     InputError,
     RefusedError,
+    boolean,
     column_equals,
     count_or_share,
     integer,
     names,
+    one_line,
     optional,
     positive_numbers,
     words,
@@ -37,6 +40,10 @@ from tests.conftest import ROOT
         (names(["a", "b"]), "b, a", ["b", "a"]),
         (words, "", []),
         (words, "x,y", ["x", "y"]),
+        (boolean, "true", True),
+        (boolean, "false", False),
+        (one_line(5), " été ", "été"),
+        (one_line(5), "", ""),
     ],
 )
 def test_good_texts_are_read(parse: Callable[[str], Any], text: str, value: Any) -> None:
@@ -51,6 +58,8 @@ def test_good_texts_are_read(parse: Callable[[str], Any], text: str, value: Any)
         *((positive_numbers, text) for text in ("abc", "0", "1,,2", "inf", "nan", "-1", "")),
         *((column_equals, text) for text in ("sample", "=x", "sample=")),
         *((names(["a", "b"]), text) for text in ("c", "", "a,c")),
+        *((boolean, text) for text in ("yes", "True", "1", "")),
+        *((one_line(5), text) for text in ("a\nb", "123456", "a\x07b")),
     ],
 )
 def test_a_wrong_text_ends_in_one_line_with_flag_value_and_what_is_allowed(
@@ -91,6 +100,13 @@ def test_texts_keep_what_was_typed_and_the_defaults() -> None:
         (InputError("no such file: x"), 2, "step: error: no such file: x\n"),
         (RefusedError("a tie"), 1, "step: refused: a tie\n"),
         (OSError(28, "No space left on device"), 1, "step: error: [Errno 28] No space left on device\n"),
+        (MlflowException("no such model\nat all"), 1, "step: error: MLflow: no such model\n"),
+        (
+            MlflowException("API request to http://x failed with exception y"),
+            1,
+            "step: error: MLflow's server does not answer; run this again when it does: "
+            "API request to http://x failed with exception y\n",
+        ),
     ],
 )
 def test_expected_errors_are_one_line_and_an_exit_code(

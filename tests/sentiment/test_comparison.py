@@ -76,7 +76,12 @@ def compared(scores: dict[str, np.ndarray], human: bool = False, status: str = "
         {"model_id": model_id, "name": model_id, "family": "baseline", "metrics": {"test_accuracy": 0.5}}
         for model_id in scores
     ]
-    result = {"winner": next(iter(scores)), "human_test_rows": 20 if human else 0, "models": entries}
+    result = {
+        "winner": next(iter(scores)),
+        "test_rows": len(labels),
+        "human_test_rows": 4 if human else 0,
+        "models": entries,
+    }
     frame = pd.DataFrame({"label": labels, **scores})
     frames = {comparison.SCORES: frame, **({comparison.HUMAN_SCORES: frame.head(4)} if human else {})}
     mlflow.set_experiment(tracking.EXPERIMENT)
@@ -132,6 +137,14 @@ def test_a_candidate_that_does_not_exist_is_named(given: str) -> None:
     with pytest.raises(InputError) as error:
         entrants(DIGEST, [given])
     assert f"candidates={given}: no such run" in str(error.value)
+
+
+def test_a_candidate_that_was_deleted_is_named_as_such() -> None:
+    first, second = trained("m-1"), trained("m-2")
+    MlflowClient().delete_run(first)
+    with pytest.raises(InputError, match=f"candidates={first}: this run was deleted; allowed: "):
+        entrants(DIGEST, [first, second])
+    assert [entrant.run_id for entrant in entrants(DIGEST, [])] == [second]
 
 
 def test_a_candidate_of_another_dataset_is_refused_with_both_digests() -> None:
@@ -236,6 +249,54 @@ def test_a_run_that_is_no_comparison_is_named() -> None:
     run = trained("m-1")
     with pytest.raises(InputError, match=run):
         comparison.read(run)
+
+
+def stored(run: str, name: str) -> Path:
+    """Return where the store keeps an artifact of a run."""
+    return Path(MlflowClient().get_run(run).info.artifact_uri.removeprefix("file://"), name)
+
+
+@pytest.mark.parametrize("name", [comparison.RESULT, comparison.SCORES, comparison.HUMAN_SCORES, comparison.TABLE])
+def test_a_file_that_was_changed_since_it_was_logged_is_not_read(name: str) -> None:
+    run = compared({logged(1)[0]: np.full(20, 0.5)}, human=True)
+
+    def read_all() -> None:
+        found = comparison.read(run)
+        found.scores()
+        found.human_scores()
+        comparison.table_of(run)
+
+    read_all()
+    path = stored(run, name)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b" ")
+    with pytest.raises(comparison.EvidenceError, match=f"comparison {run}: {name} was changed since it was logged"):
+        read_all()
+    path.unlink()
+    with pytest.raises(comparison.EvidenceError, match=f"comparison {run} has no {name}"):
+        read_all()
+    path.write_bytes(whole)
+    read_all()
+    MlflowClient().delete_tag(run, comparison.hash_tag(name))
+    with pytest.raises(
+        comparison.EvidenceError, match=f"the sha256 of {name} was not logged.*run the entry point compare"
+    ):
+        read_all()
+
+
+def test_scores_that_are_no_numbers_are_not_read() -> None:
+    (model,) = logged(1)
+    for bad in (np.nan, np.inf, -0.01, 1.01):
+        scores = np.full(20, 0.5)
+        scores[7] = bad
+        found = comparison.read(compared({model: scores}, human=True))
+        with pytest.raises(
+            comparison.EvidenceError, match=f"scores.parquet holds 1 scores of {model} that are no number"
+        ):
+            found.scores()
+    texts = np.full(20, "high", dtype=object)
+    with pytest.raises(comparison.EvidenceError, match="holds 20 scores of"):
+        comparison.read(compared({model: texts})).scores()
 
 
 def test_the_newest_comparison_that_holds_all_the_models_is_found() -> None:

@@ -160,6 +160,30 @@ def test_a_single_positive_row_says_nothing() -> None:
     assert (found.error, found.p_value) == (math.inf, 1.0)
 
 
+def test_with_a_margin_half_of_it_changes_sides() -> None:
+    labels, first, second = scores(30, 50, 20, 100)  # 200 rows
+    assert mcnemar(labels, first, second, margin=0.0) == mcnemar(labels, first, second)
+    found = mcnemar(labels, first, second, margin=0.05)
+    assert (found.better, found.worse) == (50, 20)
+    assert found.p_value == pytest.approx(stats.binomtest(45, 70).pvalue, rel=1e-12)
+    assert mcnemar(labels, first, second, margin=0.15).p_value == pytest.approx(1.0)
+    assert mcnemar(labels, first, second, margin=0.051).p_value > found.p_value  # a row cannot be halved
+    assert mcnemar(labels, first, second, margin=1.0).p_value < 1e-9  # worse by far than that much better
+
+
+def test_a_model_that_is_better_by_just_the_margin_passes_no_more_often_than_stated() -> None:
+    # Drawn at the border: the challenger is truly better by the margin, so to say that it is by more is an error. One side.
+    random, rows = np.random.default_rng(5), 3000
+    for margin, alone in ((0.01, 0.08), (0.02, 0.03), (0.05, 0.2)):
+        ours = (alone + margin) / 2
+        wrong = 0
+        for better, worse, _ in random.multinomial(rows, [ours, ours - margin, 1 - 2 * ours + margin], size=4000):
+            moved = math.ceil(margin * rows / 2)
+            above = better - worse > margin * rows
+            wrong += above and stats.binom.sf(better - moved - 1, better + worse, 0.5) < 0.025
+        assert wrong / 4000 < 0.03
+
+
 def test_importing_it_loads_no_ml_framework() -> None:
     code = "import sys, steps.sentiment.paired; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     root = Path(__file__).parents[2]
