@@ -6,7 +6,7 @@ DATA ?= sample
 PORT ?= 5001
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check serve runs bench evidence bundle lock clean
+.PHONY: help run test check serve runs bench evidence notebooks report bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -36,9 +36,16 @@ bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_networks.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_bert.py --data "$(DATA)" --flags "$(FLAGS)"
+	$(BIN)/python tests/bench_compare.py --data "$(DATA)" --flags "$(FLAGS)"
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence
+
+notebooks: .venv/.installed  ## run docs/notebooks/ on real data and store them with their figures
+	$(BIN)/python -m steps.notebooks $(FLAGS)
+
+report: .venv/.installed  ## slides of the results in docs/report/, as Markdown, HTML and (with Chromium) PDF
+	$(BIN)/python -m steps.report
 
 bundle: .venv/.installed  ## put the champion of real data into data/champion/, so that it comes with the project
 	$(BIN)/python -m steps.bundle

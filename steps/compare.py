@@ -4,32 +4,41 @@
     python -m steps.compare --candidates RUN_ID,RUN_ID
 
 The only step that opens the test split. The winner is the best on validation (ROC AUC): test figures are for judging it,
-not for choosing it. A model takes seconds per 15,000 tweets. Leaves a finished run with a child run per model
-(`test_` metrics with 95 % intervals, slices, figures), the table, and the scores of each test row, so that
-`promote` can decide without loading a model.
+not for choosing it. Takes little longer than the models need to score the rows (`make bench`). Leaves a finished run with a child
+run per model (`test_` metrics with 95 % intervals, slices, tests against the champion and the best baseline, what it costs to
+run, the share of failed cases of each behavioural test), the table, the scores of each test row, so that `promote` can decide
+without loading a model, and a page of it all with the worst errors, whose handles and links are masked.
 """
 
 import time
-from dataclasses import dataclass, field
-from functools import cached_property
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Any
 
 import mlflow.pyfunc
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow.exceptions import MlflowException
 from sklearn.metrics import roc_auc_score
 from tabulate import tabulate
 
-from steps.sentiment import command_line, comparison, metrics, plots, runs, slices, tracking
-from steps.sentiment.command_line import Flags, InputError, integer, words
+from steps.sentiment import (
+    behaviour,
+    command_line,
+    comparison,
+    comparison_page,
+    costs,
+    error_analysis,
+    judgement,
+    label_noise,
+    plots,
+    runs,
+    served,
+    tracking,
+)
+from steps.sentiment.command_line import Flags, InputError, first_line, integer, positive_number, words
 from steps.sentiment.comparison import Entrant
 from steps.sentiment.dataset import Dataset, fold
-from steps.sentiment.paired import mcnemar
-
-#: Texts asked one at a time for the latency of a single request.
-SINGLE_TEXTS = 50
-BATCH = 256
+from steps.sentiment.rows import Rows, scores_of
 
 
 def flags() -> Flags:
@@ -38,54 +47,13 @@ def flags() -> Flags:
     flags.flag("dataset", "", "runs:/<id>/dataset or a folder; default: the newest prepared")
     flags.flag("candidates", "", "ids of training runs, separated by commas; default: all on this dataset", words)
     flags.flag("seed", "0", "of the bootstrap intervals", integer())
+    flags.flag(
+        "core_hour_price",
+        "0.05",
+        "USD for one processor core for an hour; the default is about what clouds ask for a general-purpose one on demand",
+        positive_number,
+    )
     return flags
-
-
-def scores_of(model: Any, texts: list[str]) -> np.ndarray:
-    """Return P(positive) of each text, shape (n_texts,)."""
-    return np.array([answer["score"] for answer in model.predict(texts)])
-
-
-@dataclass
-class Rows:
-    """The rows of a test, and the scores of each model on them by its id."""
-
-    frame: pd.DataFrame
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def labels(self) -> np.ndarray:
-        """0 or 1, shape (n_rows,)."""
-        return self.frame["label"].to_numpy()
-
-    @cached_property
-    def slices(self) -> pd.DataFrame:
-        """Which slices each row is in."""
-        return slices.flags(self.frame["text"])
-
-    def ask(self, entrant: Entrant, model: Any) -> np.ndarray:
-        """Score the rows with a model and keep what it answers, shape (n_rows,)."""
-        self.scores[entrant.model_id] = scores_of(model, self.frame["text"].tolist())
-        return self.scores[entrant.model_id]
-
-    def artifact(self) -> pd.DataFrame:
-        """Return label, slices and scores of each row; no text."""
-        return pd.concat([self.frame["label"].to_frame(), self.slices, pd.DataFrame(self.scores)], axis=1)
-
-
-def latency(model: Any, texts: list[str]) -> dict[str, float]:
-    """Return milliseconds per text, asked one by one (median) and in batches."""
-    single = []
-    for text in texts[:SINGLE_TEXTS]:
-        start = time.perf_counter()
-        model.predict([text])
-        single.append(1000 * (time.perf_counter() - start))
-    start = time.perf_counter()
-    model.predict(texts[:BATCH])
-    return {
-        "predict_ms_single": float(np.median(single)),
-        "predict_ms_per_tweet": 1000 * (time.perf_counter() - start) / len(texts[:BATCH]),
-    }
 
 
 def refuse_rows_it_was_trained_on(entrant: Entrant, dataset: Dataset, test: Rows) -> None:
@@ -108,26 +76,97 @@ def refuse_rows_it_was_trained_on(entrant: Entrant, dataset: Dataset, test: Rows
             )
 
 
+def load(entrant: Entrant) -> Any:
+    """Return a model as MLflow loads it.
+
+    Raises:
+        InputError: its files are gone, or damaged.
+    """
+    try:
+        # Its requirements were checked when it was trained; to look each of them up again takes seconds.
+        return mlflow.pyfunc.load_model(entrant.uri, suppress_warnings=True)
+    except (MlflowException, OSError) as error:
+        raise InputError(
+            f"{entrant.name}: model {entrant.model_id} of run {entrant.run_id} cannot be loaded ({first_line(error)})"
+        ) from error
+
+
 def validation_auc(entrant: Entrant, dataset: Dataset, model: Any) -> float:
     """Return the ROC AUC on this dataset's validation split; measured anew for a model trained on another dataset."""
     trained = runs.get(entrant.run_id, "candidates")
     if trained.data.tags["dataset_digest"] == dataset.digest:
         return trained.data.metrics["validation_roc_auc"]
     validation = dataset.split("validation")
-    return float(roc_auc_score(validation["label"], scores_of(model, validation["text"].tolist())))
+    return float(roc_auc_score(validation["label"], scores_of(model, validation["text"].tolist(), entrant.name)))
 
 
-def evaluate(test: Rows, scores: np.ndarray, seed: int) -> dict[str, float]:
-    """Return the test metrics of one model with their intervals, and its accuracy in each slice that the test has."""
-    labels = test.labels
-    found = {f"test_{name}": value for name, value in metrics.evaluate(labels, scores).items()}
-    for name, (low, high) in metrics.intervals(labels, scores, seed=seed).items():
-        found |= {f"test_{name}_low": low, f"test_{name}_high": high}
-    right = (scores >= 0.5) == labels.astype(bool)
-    for name, rows in test.slices.items():
-        if rows.any():
-            found[f"test_accuracy_{name}"] = float(right[rows.to_numpy()].mean())
-    return found
+def score(entrant: Entrant, model: Any, dataset: Dataset, test: Rows, human: Rows | None) -> dict[str, float]:
+    """Ask a model the rows, with which its scores stay; return what validation and its training say of it, and its time."""
+    start = time.perf_counter()
+    test.ask(entrant, model)
+    found = {"test_seconds": time.perf_counter() - start, "validation_roc_auc": validation_auc(entrant, dataset, model)}
+    if human is not None:
+        human.ask(entrant, model)
+    trained = runs.get(entrant.run_id, "candidates").data.metrics
+    return found | {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
+
+
+def behave(entrant: Entrant, model: Any) -> pd.DataFrame:
+    """Return how often a model fails each behavioural test, a row for each, as `behaviour.evaluate` tells it."""
+    tests = behaviour.suite(behaviour.TEST)
+    return behaviour.evaluate(tests, lambda texts: scores_of(model, texts, entrant.name)).assign(model=entrant.name)
+
+
+def examine(
+    entrants: list[Entrant], dataset: Dataset, test: Rows, human: Rows | None, core_hour_price: float, pool: Executor
+) -> tuple[list[dict[str, Any]], dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Load one model after the other and ask it all that a loaded model is needed for.
+
+    The fresh process that tells a model's memory works in the `pool` while the next one scores, never while a time is taken.
+
+    Returns:
+        The models with their `metrics`, the best on validation first; the worst errors of each and how it fares in each behavioural
+        test, by its id. `memory` is what is still awaited.
+    """
+    entries: list[dict[str, Any]] = []
+    errors, behaved = {}, {}
+    for entrant in command_line.progress(entrants, desc="compare", unit="model"):
+        refuse_rows_it_was_trained_on(entrant, dataset, test)
+        model = load(entrant)
+        found = score(entrant, model, dataset, test, human)
+        behaved[entrant.model_id] = behave(entrant, model)
+        found |= {f"behaviour_{row.test}": float(row.rate) for row in behaved[entrant.model_id].itertuples()}
+        wait([entry["memory"] for entry in entries])
+        found |= costs.measure(model, test.texts, core_hour_price)
+        memory = pool.submit(served.peak_megabytes, entrant.uri, test.texts[: costs.BATCH])
+        errors[entrant.model_id] = error_analysis.worst(test, entrant.model_id, entrant.name, model)
+        entries.append({**vars(entrant), "metrics": found, "memory": memory})
+    return sorted(entries, key=lambda entry: -entry["metrics"]["validation_roc_auc"]), errors, behaved
+
+
+def opponents(entries: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the model ids of the champion and of the best baseline, where they take part, from entries in order."""
+    baselines = [entry["model_id"] for entry in entries if entry["family"] == "baseline"]
+    champions = [entry["model_id"] for entry in entries if entry["champion"]]
+    return {name: found[0] for name, found in (("baseline", baselines), ("champion", champions)) if found}
+
+
+def judge(entries: list[dict[str, Any]], test: Rows, human: Rows | None, seed: int) -> None:
+    """Add to the metrics of each model what follows from the scores of all, and the memory that was awaited.
+
+    Args:
+        entries: the models, the best on validation first.
+        test: the rows, asked to every model.
+        human: the human-labelled rows, asked to every model, or None.
+        seed: of the resamples.
+    """
+    judged = [judgement.judge(test, opponents(entries), seed)]
+    if human is not None:
+        judged.append(judgement.judge_human(human, seed))
+    for entry in entries:
+        for found in judged:
+            entry["metrics"] |= found[entry["model_id"]]
+        entry["metrics"]["peak_memory_mb"] = entry.pop("memory").result()
 
 
 def table(entries: list[dict[str, Any]]) -> str:
@@ -139,85 +178,31 @@ def table(entries: list[dict[str, Any]]) -> str:
         low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
         return f"{values[name]:.4f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else "")
 
+    def number(values: dict[str, float], name: str, digits: int) -> str:
+        return f"{values[name]:.{digits}f}" if name in values else ""
+
     rows = []
     for entry in entries:
         found = entry["metrics"]
         rows.append(
             {
                 "model": entry["name"] + (" (champion)" if entry["champion"] else ""),
-                "validation AUC": f"{found['validation_roc_auc']:.4f}",
+                "validation AUC": number(found, "validation_roc_auc", 4),
                 "accuracy": figure(found, "test_accuracy"),
-                "F1": f"{found['test_f1']:.4f}",
+                "F1": number(found, "test_f1", 4),
                 "ROC AUC": figure(found, "test_roc_auc"),
-                "ECE": f"{found['test_ece']:.4f}",
+                "ECE": number(found, "test_ece", 4),
                 "human test": figure(found, "human_test_accuracy"),
-                "ms/tweet": f"{found['predict_ms_per_tweet']:.3f}",
-                "MB": f"{found.get('model_size_mb', float('nan')):.1f}",
-                "p against champion": f"{found['p_against_champion']:.4f}" if "p_against_champion" in found else "",
+                "ms/tweet": number(found, "predict_ms_per_tweet", 3),
+                "USD/million": number(found, "usd_per_million_tweets", 4),
+                "MB": number(found, "model_size_mb", 1),
+                "MB in memory": number(found, "peak_memory_mb", 0),
+                "p against champion": number(found, "p_against_champion", 4),
             }
         )
     shown = pd.DataFrame(rows)
     shown = shown.loc[:, (shown != "").any()]
     return tabulate(shown, headers="keys", tablefmt="github", showindex=False, disable_numparse=True)
-
-
-def human_metrics(human: Rows, scores: np.ndarray, seed: int) -> dict[str, float]:
-    """Return accuracy and ROC AUC on the human-labelled test with their intervals; they choose nothing."""
-    found, bounds = metrics.evaluate(human.labels, scores), metrics.intervals(human.labels, scores, seed=seed)
-    values: dict[str, float] = {}
-    for name in ("accuracy", "roc_auc"):
-        low, high = bounds[name]
-        values |= {f"human_test_{name}": found[name], f"human_test_{name}_low": low, f"human_test_{name}_high": high}
-    return values
-
-
-def examine(entrant: Entrant, dataset: Dataset, test: Rows, human: Rows | None, seed: int) -> dict[str, float]:
-    """Load a model, ask it all test rows and return its metrics."""
-    refuse_rows_it_was_trained_on(entrant, dataset, test)
-    model = mlflow.pyfunc.load_model(entrant.uri)
-    found = evaluate(test, test.ask(entrant, model), seed) | latency(model, test.frame["text"].tolist())
-    found["validation_roc_auc"] = validation_auc(entrant, dataset, model)
-    trained = runs.get(entrant.run_id, "candidates").data.metrics
-    found |= {name: trained[name] for name in ("model_size_mb", "train_seconds", "train_rows") if name in trained}
-    if human is not None:
-        found |= human_metrics(human, human.ask(entrant, model), seed)
-    return found
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Compare the models and log what was found."""
-    given = flags().read(argv)
-    dataset = tracking.find_dataset(given.dataset)
-    entrants = comparison.entrants(dataset.digest, given.candidates)
-    with tracking.step("compare", given.texts, comparison.inputs_digest(dataset.digest, entrants)) as run:
-        test, human = Rows(dataset.split("test")), dataset.human_test()
-        human_rows = None if human is None else Rows(human)
-        entries = [
-            {**vars(entrant), "metrics": examine(entrant, dataset, test, human_rows, given.seed)}
-            for entrant in command_line.progress(entrants, desc="compare", unit="model")
-        ]
-        for entry in entries:
-            for champion in (entrant for entrant in entrants if entrant.champion and not entry["champion"]):
-                paired = mcnemar(test.labels, test.scores[entry["model_id"]], test.scores[champion.model_id])
-                entry["metrics"]["p_against_champion"] = paired.p_value
-        entries.sort(key=lambda entry: -entry["metrics"]["validation_roc_auc"])
-        result = {
-            "dataset_digest": dataset.digest,
-            "dataset_source": dataset.source,
-            "test_rows": len(test.frame),
-            "human_test_rows": 0 if human is None else len(human),
-            "winner": entries[0]["model_id"],
-            "models": entries,
-        }
-        frames = {comparison.SCORES: test.artifact()}
-        if human_rows is not None:
-            frames[comparison.HUMAN_SCORES] = human_rows.artifact()
-        tracking.log_comparison(dataset, result, table(entries), frames, figures(entries, test))
-    print(
-        f"compare: {len(entries)} model(s) on {len(test.frame):,} test rows of dataset {dataset.digest} ({dataset.source})"
-    )
-    if "mlflow.parentRunId" not in run.data.tags:  # `main` shows the table at its end
-        print(table(entries))
 
 
 def figures(entries: list[dict[str, Any]], test: Rows) -> dict[str, Figure]:
@@ -226,7 +211,77 @@ def figures(entries: list[dict[str, Any]], test: Rows) -> dict[str, Figure]:
     confusions = {
         f"confusion-{name}": plots.confusion(test.labels, score, f"test, {name}") for name, score in by_name.items()
     }
-    return plots.curves(test.labels, dict(list(by_name.items())[: plots.MOST]), "test") | confusions
+    first = entries[: plots.MOST]
+    costly = ("predict_ms_single", "test_roc_auc", "test_roc_auc_low", "test_roc_auc_high")
+    points = {entry["name"]: [entry["metrics"][name] for name in costly] for entry in entries[: plots.MOST_POINTS]}
+    curves = judgement.learning_curves((entry["name"], entry["metrics"]) for entry in entries)
+    return {
+        "quality_and_latency": plots.against_cost(points),
+        **({"learning_curves": plots.learning_curves(curves)} if curves else {}),
+        **plots.curves(test.labels, {entry["name"]: by_name[entry["name"]] for entry in first}, "test"),
+        **confusions,
+    }
+
+
+def labels_in_doubt(
+    entries: list[dict[str, Any]], test: Rows, suspects: label_noise.Suspects | None
+) -> dict[str, Any] | None:
+    """Add to the metrics of each model what it reaches without the suspects; return what is told of them all."""
+    if suspects is None:
+        return None
+    cleaned = label_noise.cleaned(test, entries, suspects)
+    for entry in entries:
+        entry["metrics"] |= cleaned[entry["model_id"]]
+    names = {entry["model_id"]: entry["name"] for entry in entries}
+    return {
+        "voters": [names[voter] for voter in suspects.voters.values()],
+        **suspects.described(test.labels),
+        "rankings": label_noise.rankings(entries),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare the models and log what was found."""
+    given = flags().read(argv)
+    dataset = tracking.find_dataset(given.dataset)
+    entrants = comparison.entrants(dataset.digest, given.candidates)
+    comparison.refuse_deleted(entrants)
+    with tracking.step("compare", given.texts, comparison.inputs_digest(dataset.digest, entrants)) as run:
+        test, human_frame = Rows(dataset.split("test")), dataset.human_test()
+        human = None if human_frame is None else Rows(human_frame)
+        with ThreadPoolExecutor(1) as pool:
+            entries, errors, behaved = examine(entrants, dataset, test, human, given.core_hour_price, pool)
+            judge(entries, test, human, given.seed)
+        suspects = label_noise.suspects(test, entries)
+        result = {
+            "dataset_digest": dataset.digest,
+            "dataset_source": dataset.source,
+            "test_rows": len(test.frame),
+            "human_test_rows": len(human.frame) if human else 0,
+            "winner": entries[0]["model_id"],
+            "opponents": opponents(entries),
+            "core_hour_price": given.core_hour_price,
+            "labels": labels_in_doubt(entries, test, suspects),
+            "models": entries,
+        }
+        behaviours, shown = (pd.concat([own[entry["model_id"]] for entry in entries]) for own in (behaved, errors))
+        if suspects:
+            shown = pd.concat([shown, error_analysis.doubtful(test, suspects)])
+        drawn = figures(entries, test)
+        frames = {comparison.SCORES: test.artifact()} | ({comparison.HUMAN_SCORES: human.artifact()} if human else {})
+        tracking.log_comparison(dataset, result, table(entries), frames, drawn)
+        tracking.log_files(
+            {
+                error_analysis.TABLE: shown,
+                behaviour.TABLE: behaviours,
+                comparison_page.PAGE: comparison_page.render(result, behaviours, shown, drawn),
+            }
+        )
+    print(
+        f"compare: {len(entries)} model(s) on {len(test.frame):,} test rows of dataset {dataset.digest} ({dataset.source})"
+    )
+    if "mlflow.parentRunId" not in run.data.tags:  # `main` shows the table at its end
+        print(table(entries))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,10 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
     return {
         **evidence.reached(run, entry, found),
         "comparison_run_id": found.run_id,
+        **{name: found.result[name] for name in ("core_hour_price", "labels") if name in found.result},
+        "opponents": {
+            name: found.entry(opponent)["name"] for name, opponent in found.result.get("opponents", {}).items()
+        },
         "trained_on_digest": tags["dataset_digest"],
         "code_digest": tags["code_digest"],
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").isoformat(timespec="seconds"),

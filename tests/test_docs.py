@@ -10,14 +10,22 @@ import pandas as pd
 import pytest
 import yaml
 
-from steps.sentiment import evidence, metrics
+from steps.sentiment import evidence, findings, metrics, slides
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))["entry_points"]
 EVIDENCE = ROOT / "docs/results/evidence"
 RUNS = sorted(EVIDENCE.glob("*/*/run.json"))
-PAGES = sorted([ROOT / "README.md", ROOT / "data/README.md", *ROOT.glob("docs/*.md"), *ROOT.glob(".github/*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "data/README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/report/*.md"),
+        *ROOT.glob(".github/*.md"),
+    ]
+)
 
 
 def defaults(name: str) -> dict[str, str]:
@@ -84,6 +92,13 @@ def test_evidence_holds_no_text_user_or_id(path: Path) -> None:
     assert {str(kind) for kind in rows.dtypes} <= {"int8", "bool", "float32"}
 
 
+def test_evidence_holds_no_other_file() -> None:
+    # The table of errors above all: it holds tweets, and stays with the run of the comparison.
+    allowed = {"run.json", "scores.parquet", "human_scores.parquet"}
+    assert {path.name for path in EVIDENCE.rglob("*") if path.is_file()} <= allowed
+    assert {path.suffix for path in (ROOT / "docs/results/figures").iterdir()} == {".png"}
+
+
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.name)
 def test_slices_were_measured_on_the_logged_rows(path: Path) -> None:
     run, rows = json.loads(path.read_text()), pd.read_parquet(path.with_name("scores.parquet"))
@@ -97,6 +112,28 @@ def test_results_page_and_readme_table_are_made_from_the_evidence(tmp_path: Path
     made = {path.name for path in tmp_path.iterdir()}
     assert made == {path.name for path in (ROOT / "docs/results/figures").iterdir()}
     assert evidence.with_block(README, "results", evidence.summary(EVIDENCE)) == README
+
+
+def test_slides_are_made_from_the_evidence(tmp_path: Path) -> None:
+    stored = ROOT / "docs/report"
+    text = slides.markdown(findings.read(EVIDENCE), tmp_path / "figures")
+    assert (stored / "results.md").read_text(encoding="utf-8") == text, "make report"
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {path.name for path in (stored / "figures").iterdir()}
+    image = re.compile(r"base64,[^\"]+")  # another processor may draw a pixel otherwise
+    page = (stored / "results.html").read_text(encoding="utf-8")
+    assert image.sub("", page) == image.sub("", slides.page(text, tmp_path))
+    assert slides.page(text, stored) == page
+
+
+def test_the_pdf_is_that_of_the_slides_and_small() -> None:
+    stored = ROOT / "docs/report"
+    if not (stored / "results.pdf").exists():
+        pytest.skip("the slides were last made where there is no Chromium")
+    title = slides.title((stored / "results.md").read_text(encoding="utf-8"))
+    pdf = (stored / "results.pdf").read_bytes()
+    assert title.replace("(", "\\(").replace(")", "\\)").encode() in pdf, "make report"
+    assert len(pdf) < 1_000_000
 
 
 def test_no_page_speaks_of_a_machine_or_shows_a_private_path() -> None:

@@ -22,9 +22,18 @@ bag_of_ngrams   TF-IDF and a linear model
 trained         what a family hands over to be logged
 bundled         the model that comes with the project
 model           the one file that ships inside every registered model
+behaviour       what a model must do whatever its accuracy
+perturbation    small changes that leave a text's feeling as it was
 metrics         labels and scores -> numbers and intervals
 paired          two models on the same rows -> a test
 slices          which kinds of text a model must also be good at
+rows            the rows of a test, and what each model answers to them
+judgement       what models reach on them, and against each other
+label_noise     which of their labels are probably wrong, and what models reach without these
+error_analysis  the worst errors, for the people who own the tweets
+comparison_page    all that a comparison found, as one page
+masks           texts as people may be shown them
+costs           what a model costs to run
 plots           labels and scores -> figures
 served          what a logged model answers in a fresh process
 keys            what equal work is found again by
@@ -33,4 +42,8 @@ runs            the read side of MLflow runs
 registry        the read side of the model registry
 comparison      who takes part in a comparison, and a finished one
 evidence        results as files in the repository
+evidence_tables    those of its tables that only newer evidence has
+findings        what they say, as numbers
+slides          and as slides
+notebooks       notebooks run anew and what they are stored without
 """

@@ -7,8 +7,10 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+import mlflow
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from steps.sentiment import registry, runs
 from steps.sentiment.command_line import InputError
@@ -50,11 +52,15 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
         candidates: run ids; without any, the newest finished run of each training with its parameters.
 
     Raises:
-        InputError: a run that does not exist, has no model or another dataset; no candidate at all.
+        InputError: a run that does not exist, was deleted, has no model or another dataset; no candidate at all.
     """
     if candidates:
         found = [runs.get(run_id, "candidates") for run_id in dict.fromkeys(candidates)]
         for run in found:
+            if run.info.lifecycle_stage == "deleted":
+                raise InputError(
+                    f"candidates={run.info.run_id}: this run was deleted; allowed: a finished training run"
+                )
             if run.info.status != "FINISHED" or "model_id" not in run.data.tags:
                 raise InputError(f"candidates={run.info.run_id}: not a finished training run with a model")
             if run.data.tags.get("dataset_digest") != digest:
@@ -83,6 +89,23 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
     if champion and champion.model_id not in {model_id for _, _, model_id, _ in named}:
         named.append((f"champion v{champion.number}", champion.tags["family"], champion.model_id, champion.run_id))
     return [Entrant(*values, champion=bool(champion and champion.model_id == values[2])) for values in named]
+
+
+def refuse_deleted(found: list[Entrant]) -> None:
+    """Check that the models are still there, before the first is asked thousands of texts.
+
+    Raises:
+        InputError: one was deleted.
+    """
+    for entrant in found:
+        try:
+            mlflow.get_logged_model(entrant.model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise InputError(
+                f"{entrant.name}: model {entrant.model_id} of run {entrant.run_id} was deleted; allowed: models that are there"
+            ) from error
 
 
 def _name(run: Run, found: list[Run]) -> str:

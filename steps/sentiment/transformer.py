@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import safetensors.torch
 import torch
 import transformers
 from tokenizers import Tokenizer, normalizers
@@ -19,7 +20,7 @@ from torch import nn
 
 from steps.sentiment import vocabulary
 from steps.sentiment.command_line import InputError, first_line
-from steps.sentiment.encoder import FORMS
+from steps.sentiment.encoder import FORMS, HEAD
 from steps.sentiment.model import clean, fold
 from steps.sentiment.vocabulary import Encoded
 
@@ -47,7 +48,7 @@ class Settings:
         learning_rate: of AdamW, at its highest, after the warm-up and before the linear way down.
         layer_decay: each layer learns this much slower than the one above it (Howard and Ruder 2018); 1: all alike.
         batch_size: tweets in a step, of all processes together.
-        epochs: passes over the training rows at most.
+        epochs: passes over the training rows at most; 0: an encoder that has its head is taken as it is.
         patience: epochs without a better validation ROC AUC after which training ends.
         freeze_layers: lowest layers that stay as they are; 1 or more: the embeddings as well.
         dropout: share of the features dropped in training, in every layer.
@@ -89,15 +90,15 @@ class Network(nn.Module):
 
 
 def build(folder: Path, settings: Settings) -> Network:
-    """Return an encoder with its pretrained weights and a head that has not learned.
+    """Return an encoder with its weights, and the head that was fine-tuned with it or else one that has not learned.
 
     Args:
         folder: of config.json and model.safetensors.
         settings: of the training.
 
     Raises:
-        InputError: an architecture other than ARCHITECTURES, fewer layers than are to be frozen, or weights that are not
-            those of the configuration.
+        InputError: an architecture other than ARCHITECTURES, fewer layers than are to be frozen, weights that are not
+            those of the configuration, a head of another kind, or none where nothing is to be learned.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -133,14 +134,43 @@ def build(folder: Path, settings: Settings) -> Network:
     encoder.pooler = None
     torch.manual_seed(settings.seed)
     network = Network(encoder, settings.head)
-    nn.init.normal_(network.logit.weight, std=config.initializer_range)
-    nn.init.zeros_(network.logit.bias)
+    if (folder / HEAD).is_file():
+        _read_head(network, folder / HEAD)
+    elif not settings.epochs:
+        raise InputError(
+            f"epochs=0: {folder} has no {HEAD}; allowed: 1 or more, or the encoder of a finished train_bert"
+        )
+    else:
+        nn.init.normal_(network.logit.weight, std=config.initializer_range)
+        nn.init.zeros_(network.logit.bias)
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = settings.dropout
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad = not settings.freeze_layers or depth(name) > settings.freeze_layers
     return network
+
+
+def origin(folder: Path) -> str:
+    """Return the name of the encoder that a fine-tuned one in `folder` began with; empty for any other."""
+    return _told(folder / HEAD).get("encoder", "") if (folder / HEAD).is_file() else ""
+
+
+def _told(path: Path) -> dict[str, str]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"encoder: {path} cannot be read ({first_line(error)})") from error
+
+
+def _read_head(network: Network, path: Path) -> None:
+    if (kind := _told(path).get("head")) != network.pooled:
+        raise InputError(f"head={network.pooled}: {path} was fine-tuned with {kind}; allowed: head={kind}")
+    try:
+        network.logit.load_state_dict(safetensors.torch.load_file(path))
+    except RuntimeError as error:
+        raise InputError(f"encoder: {path} does not fit the encoder beside it ({first_line(error)})") from error
 
 
 def depth(name: str) -> int:
@@ -240,12 +270,20 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.from_str(made.backend_tokenizer.to_str())
 
 
-def save(network: Network, origin: Path, folder: Path) -> None:
-    """Write the fine-tuned encoder as transformers reads it, with the tokenizer of the folder that it came from."""
+def save(network: Network, name: str, before: Path, folder: Path) -> None:
+    """Write a fine-tuned encoder as transformers reads it, with its head and the tokenizer.
+
+    Args:
+        network: encoder and head.
+        name: of the encoder that it began with, before any fine-tuning.
+        before: the folder that it came from, of the tokenizer.
+        folder: to be made.
+    """
     encoder: Any = network.encoder
     encoder.save_pretrained(folder)
+    safetensors.torch.save_file(network.logit.state_dict(), folder / HEAD, {"head": network.pooled, "encoder": name})
     for pattern in TOKENIZER_FILES:
-        for path in origin.glob(pattern):
+        for path in before.glob(pattern):
             shutil.copy2(path, folder)
 
 

@@ -7,6 +7,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from steps.sentiment import comparison, registry, tracking
@@ -158,6 +159,33 @@ def test_a_candidate_without_a_finished_model_is_refused(model_id: str, status: 
     run = trained(model_id, status=status)
     with pytest.raises(InputError, match=f"candidates={run}: not a finished training run with a model"):
         entrants(DIGEST, [run])
+
+
+def test_a_candidate_whose_run_was_deleted_is_named_and_takes_no_part_unasked() -> None:
+    run, other = trained("m-1"), trained("m-2", family="keras")
+    MlflowClient().delete_run(run)
+    with pytest.raises(InputError, match=f"candidates={run}: this run was deleted"):
+        entrants(DIGEST, [other, run])
+    assert [entrant.run_id for entrant in entrants(DIGEST, [])] == [other]
+
+
+def test_a_deleted_model_is_named_with_its_run() -> None:
+    there, gone = logged(2)
+    found = [Entrant(f"a {model_id}", "baseline", model_id, "run-1", champion=False) for model_id in (there, gone)]
+    comparison.refuse_deleted(found)
+    MlflowClient().delete_logged_model(gone)
+    with pytest.raises(InputError, match=f"^a {gone}: model {gone} of run run-1 was deleted"):
+        comparison.refuse_deleted(found)
+    comparison.refuse_deleted(found[:1])
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_a_deleted_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(model_id: str) -> None:
+        raise MlflowException("API request failed")
+
+    monkeypatch.setattr(mlflow, "get_logged_model", unreachable)
+    with pytest.raises(MlflowException, match="API request failed"):
+        comparison.refuse_deleted([Entrant("a model", "baseline", "m-1", "run-1", champion=False)])
 
 
 def test_without_a_candidate_the_next_command_is_named() -> None:

@@ -27,7 +27,13 @@ def one(folder: Path, name: str, auc: float, flags: dict[str, str], rows: int = 
         "training_metrics": {"train_rows": rows, "train_seconds": 1.0, "model_size_mb": 1.0}
         | ({"oov_share": 0.125} if "embedding" in flags else {}),
         "test_metrics": test
-        | {"validation_roc_auc": auc, "test_ece": 0.01, "predict_ms_per_tweet": 0.1, "predict_ms_single": 0.2},
+        | {
+            "validation_roc_auc": auc,
+            "train_rows": rows,
+            "test_ece": 0.01,
+            "predict_ms_per_tweet": 0.1,
+            "predict_ms_single": 0.2,
+        },
         "test_rows": 40,
         "human_test_rows": 0,
     }

@@ -1,4 +1,4 @@
-"""McNemar's test against values worked by hand and against its definition."""
+"""McNemar's and DeLong's tests against values worked by hand, against their definitions and against resampling."""
 
 import math
 import subprocess
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
-from steps.sentiment.paired import mcnemar
+from steps.sentiment.paired import delong, mcnemar
 
 
 def scores(both: int, ours: int, theirs: int, neither: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,6 +77,87 @@ def test_labels_and_scores_may_be_of_any_number_type() -> None:
     labels, first, second = scores(3, 8, 1, 2)
     expected = mcnemar(labels, first, second)
     assert mcnemar(labels.astype("int8"), first.astype("float32"), second.tolist()) == expected  # type: ignore[arg-type]
+
+
+def drawn(seed: int, rows: int, levels: int = 0, better: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels and the scores of two models that err alike, the first `better`; rounded to `levels` so that they tie."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(rows) % 2)
+    shared = 1.2 * labels + random.normal(size=rows)
+    first, second = shared + better * labels + 0.5 * random.normal(size=rows), shared + 0.5 * random.normal(size=rows)
+    return (labels, np.round(levels * first), np.round(levels * second)) if levels else (labels, first, second)
+
+
+def plain(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Return difference and error as DeLong's paper defines them: each positive row against each negative one."""
+    parts = []
+    for scores in (first, second):
+        above = scores[labels == 1][:, None] - scores[labels == 0]
+        parts.append((above > 0) + 0.5 * (above == 0))
+    structure = parts[0] - parts[1]
+    tens, ones = structure.mean(axis=1), structure.mean(axis=0)
+    variance = tens.var(ddof=1) / len(tens) + ones.var(ddof=1) / len(ones)
+    return float(structure.mean()), float(np.sqrt(variance))
+
+
+@given(st.integers(0, 10_000), st.integers(4, 80), st.sampled_from([0, 1, 3]), st.floats(-1, 1))
+def test_delong_from_ranks_is_delong_from_pairs(seed: int, rows: int, levels: int, better: float) -> None:
+    labels, first, second = drawn(seed, rows, levels, better)
+    found, (difference, error) = delong(labels, first, second), plain(labels, first, second)
+    assert found.difference == pytest.approx(difference, abs=1e-12)
+    assert found.error == pytest.approx(error, abs=1e-9)
+    if error > 1e-9:
+        assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(difference) / error))
+
+
+def test_the_difference_is_that_of_the_areas() -> None:
+    labels, first, second = drawn(1, 500, levels=4)
+    expected = roc_auc_score(labels, first) - roc_auc_score(labels, second)
+    assert delong(labels, first, second).difference == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_error_is_that_of_resampled_differences() -> None:
+    labels, first, second = drawn(2, 800)
+    random = np.random.default_rng(0)
+    differences = []
+    for _ in range(600):
+        rows = random.integers(0, 800, 800)
+        differences.append(delong(labels[rows], first[rows], second[rows]).difference)
+    assert delong(labels, first, second).error == pytest.approx(np.std(differences), rel=0.1)
+
+
+def test_equal_models_are_told_apart_as_often_as_the_level_says() -> None:
+    p_values = [delong(*drawn(seed, 120, better=0.0)).p_value for seed in range(1000)]
+    assert 0.035 <= np.mean(np.array(p_values) < 0.05) <= 0.065
+    assert 0.45 <= np.mean(p_values) <= 0.55
+
+
+def test_changing_sides_changes_the_sign_of_the_difference_alone() -> None:
+    labels, first, second = drawn(3, 300)
+    there, back = delong(labels, first, second), delong(labels, second, first)
+    assert there.difference == pytest.approx(-back.difference)
+    assert (there.error, there.p_value) == pytest.approx((back.error, back.p_value))
+
+
+def test_the_scale_of_the_scores_does_not_count() -> None:
+    labels, first, second = drawn(4, 300)
+    found, moved = delong(labels, first, second), delong(labels, np.exp(first), 7 * second - 3)
+    assert (found.difference, found.error) == pytest.approx((moved.difference, moved.error))
+
+
+def test_the_same_ranking_is_no_difference_and_a_certain_one_is_certain() -> None:
+    labels = np.tile([0, 1], 20)
+    right, blind = labels.astype(float), np.full(40, 0.5)
+    assert delong(labels, right, 2 * right) == delong(labels, blind, blind)
+    assert delong(labels, right, right).p_value == 1.0
+    certain = delong(labels, right, blind)
+    assert (certain.difference, certain.p_value) == (0.5, 0.0)
+
+
+def test_a_single_positive_row_says_nothing() -> None:
+    found = delong(np.array([0, 0, 1, 0]), np.array([0.1, 0.2, 0.9, 0.3]), np.array([0.1, 0.2, 0.15, 0.3]))
+    assert found.difference == pytest.approx(2 / 3)
+    assert (found.error, found.p_value) == (math.inf, 1.0)
 
 
 def test_with_a_margin_half_of_it_changes_sides() -> None:

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
@@ -101,3 +102,42 @@ def test_a_learning_curve_has_a_point_with_its_interval_per_size() -> None:
     assert np.allclose(bert.lines[0].get_ydata(), [0.6, 0.8])
     ends = np.array([segment[:, 1] for segment in bert.lines[2][0].get_segments()])
     assert np.allclose(ends, [[0.5, 0.65], [0.7, 0.85]])
+
+
+def test_intervals_stand_on_the_line_of_what_was_measured_one_colour_per_model() -> None:
+    measured = {"good": {"short": (0.9, 0.8, 0.95), "long": (0.7, 0.6, 0.8)}, "weak": {"long": (0.6, 0.5, 0.7)}}
+    figure = plots.intervals(measured, "Kinds", "accuracy")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["short", "long"]
+    good, weak = axes.containers
+    assert list(good.lines[0].get_xdata()) == [0.9, 0.7]
+    assert [round(height) for height in good.lines[0].get_ydata()] == [0, 1]
+    assert [round(height) for height in weak.lines[0].get_ydata()] == [1]
+    ends = np.array([segment[:, 0] for segment in good.lines[2][0].get_segments()])
+    assert np.allclose(ends, [[0.8, 0.95], [0.6, 0.8]])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["good", "weak"]
+    assert not plots.intervals({"good": measured["good"]}, "Kinds", "accuracy").legends
+
+
+def test_quality_stands_against_each_cost_in_a_panel_of_its_own() -> None:
+    quality = {"bert": {"a": (0.9, 0.8, 0.95)}, "keras": {"b": (0.7, 0.6, 0.8), "c": (0.6, 0.5, 0.7)}}
+    costs = {"ms": {"a": 5.0, "b": 0.5, "c": 0.1}, "MB": {"a": 30.0, "b": 20.0, "c": 10.0}}
+    figure = plots.by_cost(quality, costs, "ROC AUC")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["ms", "MB"]
+    for axes, of_model in zip(figure.axes, costs.values(), strict=True):
+        assert axes.get_xscale() == "log"
+        assert [list(family.lines[0].get_xdata()) for family in axes.containers] == [
+            [of_model["a"]],
+            [of_model["b"], of_model["c"]],
+        ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bert", "keras"]
+
+
+def test_a_matrix_names_each_share() -> None:
+    shares = pd.DataFrame({"one": {"one": 1.0, "two": 0.875}, "two": {"one": 0.875, "two": 1.0}})
+    (axes,) = plots.matrix(shares, "Agreement").axes
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {(0, 0): "100.0 %", (1, 0): "87.5 %", (0, 1): "87.5 %", (1, 1): "100.0 %"}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["one", "two"]
+    (axes,) = plots.matrix(shares.mask(shares == 1), "Agreement").axes
+    assert [text.get_text() for text in axes.texts] == ["", "87.5 %", "87.5 %", ""]

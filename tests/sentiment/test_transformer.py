@@ -412,13 +412,14 @@ def test_a_saved_encoder_is_one_that_can_be_trained_further(architecture: str, t
     folder = write(tmp_path / "first", architecture)
     network = transformer.build(folder, Settings()).eval()
     with torch.no_grad():
-        for parameter in network.encoder.parameters():
+        for parameter in network.parameters():
             parameter.add_(0.01)
-    transformer.save(network, folder, tmp_path / "second")
+    transformer.save(network, "toy", folder, tmp_path / "second")
     second = encoder.find(str(tmp_path / "second"))
     again = transformer.build(second, Settings(freeze_layers=1)).eval()
     numbers, mask = batch(network.config.vocab_size, network.config.pad_token_id, 3, 7)
     assert torch.equal(hidden(again, numbers, mask), hidden(network, numbers, mask))
+    assert torch.equal(again(numbers, mask), network(numbers, mask))
     ids = [transformer.reader(one, MAX_LENGTH).encode(ODD).ids for one in (folder, second)]
     assert np.array_equal(*ids)
     assert encoder.digest(second) != encoder.digest(folder)
@@ -430,10 +431,37 @@ def test_the_older_files_of_a_tokenizer_are_saved_with_it(tmp_path: Path) -> Non
     (folder / "tokenizer.json").unlink()
     (folder / "added_tokens.json").write_text('{"<emoji>": 320}')
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    transformer.save(transformer.build(folder, Settings()), folder, tmp_path / "second")
+    transformer.save(transformer.build(folder, Settings()), "toy", folder, tmp_path / "second")
     assert {path.name for path in (tmp_path / "second").iterdir()} == {
-        *("config.json", encoder.WEIGHTS, "vocab.json", "merges.txt", "added_tokens.json"),
+        *("config.json", encoder.WEIGHTS, encoder.HEAD, "vocab.json", "merges.txt", "added_tokens.json"),
     }
+
+
+def test_a_head_goes_with_its_encoder(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "first", "bert"), tmp_path / "second"
+    network = transformer.build(first, Settings(head="cls"))
+    transformer.save(network, "toy", first, second)
+    assert (transformer.origin(first), transformer.origin(second)) == ("", "toy")
+    again = transformer.build(second, Settings(head="cls", epochs=0, seed=7))
+    assert torch.equal(again.logit.weight, network.logit.weight)
+    changed = encoder.digest(second)
+    save_file({"weight": torch.zeros(1, 9), "bias": torch.zeros(1)}, second / encoder.HEAD, {"head": "cls"})
+    assert encoder.digest(second) != changed
+    assert f"{encoder.HEAD} does not fit the encoder beside it" in refused(
+        lambda: transformer.build(second, Settings(head="cls"))
+    )
+    assert refused(lambda: transformer.build(second, Settings(head="mean"))) == (
+        f"head=mean: {second / encoder.HEAD} was fine-tuned with cls; allowed: head=cls"
+    )
+    (second / encoder.HEAD).write_bytes(b"{}")
+    assert f"{second / encoder.HEAD} cannot be read (" in refused(lambda: transformer.build(second, Settings()))
+
+
+def test_nothing_to_learn_needs_a_head_that_has_learned(tmp_path: Path) -> None:
+    folder = write(tmp_path / "first", "bert")
+    assert refused(lambda: transformer.build(folder, Settings(epochs=0))) == (
+        f"epochs=0: {folder} has no {encoder.HEAD}; allowed: 1 or more, or the encoder of a finished train_bert"
+    )
 
 
 # What is refused
@@ -455,7 +483,7 @@ def refused(act: Callable[[], object]) -> str:
         act()
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith("encoder: ")
+    assert message.startswith(("encoder: ", "head=", "epochs=0: "))
     return message
 
 

@@ -1,6 +1,7 @@
-"""compare: real models on a real test split, and what it leaves for the gate."""
+"""compare: real models on a real test split, what it leaves for the gate, and what for the owners of the tweets alone."""
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -14,14 +15,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sklearn import metrics
 
 from steps import compare, prepare, train_baseline
-from steps.sentiment import comparison, registry, runs, slices, tracking
-from steps.sentiment.command_line import InputError
-from steps.sentiment.paired import mcnemar
+from steps.sentiment import (
+    behaviour,
+    comparison,
+    comparison_page,
+    costs,
+    error_analysis,
+    registry,
+    runs,
+    served,
+    slices,
+    tracking,
+)
+from steps.sentiment.command_line import InputError, RefusedError
+from steps.sentiment.paired import delong, mcnemar
 
 ROOT = Path(__file__).parents[2]
 HUMAN_TEST = """target,text
@@ -79,8 +90,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
 
 
 @pytest.fixture
-def fresh(built: Built) -> Built:
-    """The same, as it was before any comparison."""
+def fresh(built: Built, monkeypatch: pytest.MonkeyPatch) -> Built:
+    """The same, as it was before any comparison; the memory of its models has been measured by then."""
+    monkeypatch.setattr(served, "peak_megabytes", lambda uri, texts: 150.0)
     with (
         closing(sqlite3.connect(built.folder / "built.db")) as source,
         closing(sqlite3.connect(built.folder / "mlflow.db")) as target,
@@ -150,8 +162,10 @@ def test_the_test_metrics_are_those_of_the_scores_kept(compared: tuple[Run, comp
         assert values["test_accuracy_negation"] == pytest.approx(
             metrics.accuracy_score(negation["label"], negation[entry["model_id"]] >= 0.5)
         )
-        for name in ("accuracy", "f1", "roc_auc", "pr_auc", "brier"):
+        assert values["test_f1_macro"] == pytest.approx(metrics.f1_score(rows["label"], scores >= 0.5, average="macro"))
+        for name in ("accuracy", "f1", "f1_negative", "f1_macro", "roc_auc", "pr_auc", "brier"):
             assert values[f"test_{name}_low"] < values[f"test_{name}"] < values[f"test_{name}_high"], name
+        assert values["test_ece_low"] <= values["test_ece"] <= values["test_ece_high"]
 
 
 def test_the_scores_are_the_models_answers_on_the_test_split_in_order(
@@ -174,11 +188,92 @@ def test_the_scores_carry_labels_and_slices_and_no_text(compared: tuple[Run, com
         assert set(rows.columns) == {"label", *slices.PATTERNS, "short", "long", *found.model_ids}
         assert all(kind.kind in "bif" for kind in rows.dtypes)
     texts = tracking.find_dataset("").split("test")["text"]
-    written = b"".join(
-        path.read_bytes() for path in Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri)).rglob("*.*")
-    )
+    errors = {error_analysis.TABLE, comparison_page.PAGE}
+    folder = Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri))
+    written = b"".join(path.read_bytes() for path in folder.rglob("*.*") if path.name not in errors)
     assert len(written) > 10_000
     assert not [text for text in texts if len(text) > 15 and text.encode() in written]
+
+
+def test_the_worst_errors_are_for_the_owners_of_the_tweets_with_handles_and_links_masked(
+    compared: tuple[Run, comparison.Comparison],
+) -> None:
+    run, found = compared
+    folder = Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri))
+    errors, html = pd.read_parquet(folder / error_analysis.TABLE), (folder / comparison_page.PAGE).read_text("utf-8")
+    names = [entry["name"] for entry in found.result["models"]]
+    assert list(errors["model"].unique()) == [*names, "voters"]
+    assert set(errors["kind"]) == {"false positive", "false negative", "label in doubt"}
+    wrong = {
+        name: (scores >= 0.5) != found.scores()["label"] for name, scores in found.scores()[found.model_ids].items()
+    }
+    for entry in found.result["models"]:
+        own = errors[errors["model"] == entry["name"]]
+        assert len(own) == 2 * error_analysis.SHOWN < wrong[entry["model_id"]].sum()
+        assert own["words"].str.fullmatch(r"(\S+ [+-]\d\.\d\d(; |$))*").all()
+        assert (own["words"] != "").mean() > 0.8
+    assert all(name in html for name in names)
+    shown = html + errors.to_csv()
+    texts = tracking.find_dataset("").split("test")["text"]
+    private = {word for text in texts for word in re.findall(r"@\w{4,}|https?://\S{4,}", text)}
+    assert len(private) > 100
+    assert not [word for word in private if word in shown]
+    assert "@user" in shown
+
+
+def test_labels_in_doubt_are_counted_beside_the_raw_figures(compared: tuple[Run, comparison.Comparison]) -> None:
+    _, found = compared
+    labels = found.result["labels"]
+    assert 0 < labels["suspect_rows"] < 0.2 * found.result["test_rows"]
+    assert labels["suspect_rows"] == labels["suspect_negative"] + labels["suspect_positive"]
+    assert labels["voters"] == [found.result["models"][0]["name"]]  # both are of one family: its best votes
+    names = [entry["name"] for entry in found.result["models"]]
+    assert sorted(labels["rankings"]["test_roc_auc"]) == sorted(names)
+    assert labels["rankings"]["cleaned_test_roc_auc"] == []
+    assert not [name for entry in found.result["models"] for name in entry["metrics"] if name.startswith("cleaned_")]
+
+
+def test_behaviour_is_measured_for_each_model(compared: tuple[Run, comparison.Comparison]) -> None:
+    run, found = compared
+    folder = Path(mlflow.artifacts.download_artifacts(run.info.artifact_uri))
+    rows = pd.read_parquet(folder / behaviour.TABLE)
+    tests = {test.name for test in behaviour.suite(behaviour.TEST)}
+    for entry in found.result["models"]:
+        own = rows[rows["model"] == entry["name"]]
+        rates = dict(zip(own["test"], own["rate"], strict=True))
+        assert rates.keys() == tests
+        measured = {name: value for name, value in entry["metrics"].items() if name.startswith("behaviour_")}
+        assert measured == pytest.approx({f"behaviour_{test}": rate for test, rate in rates.items()})
+        assert 0 < np.mean(list(rates.values())) < 0.7
+
+
+def test_what_a_model_costs_is_measured(compared: tuple[Run, comparison.Comparison]) -> None:
+    _, found = compared
+    assert found.result["core_hour_price"] == 0.05
+    for entry in found.result["models"]:
+        values = entry["metrics"]
+        assert 50 < values["peak_memory_mb"] < 1000
+        assert 0 < values["predict_ms_per_tweet"] < values["predict_ms_single"]
+        price = costs.usd_per_million(values["predict_core_ms_per_tweet"], 0.05)
+        assert values["usd_per_million_tweets"] == pytest.approx(price)
+        assert values["test_seconds"] > 0
+        assert values["train_seconds"] > 0
+        assert values["model_size_mb"] > 0
+
+
+def test_models_are_held_against_the_best_baseline_on_validation(
+    built: Built, compared: tuple[Run, comparison.Comparison]
+) -> None:
+    _, found = compared
+    strong, weak = (found.entry(entry["model_id"]) for entry in found.result["models"])
+    assert found.result["opponents"] == {"baseline": strong["model_id"]}
+    rows = found.scores()
+    pair = rows["label"].to_numpy(), rows[weak["model_id"]].to_numpy(), rows[strong["model_id"]].to_numpy()
+    assert weak["metrics"]["p_against_baseline"] == pytest.approx(mcnemar(*pair).p_value)
+    assert weak["metrics"]["roc_auc_p_against_baseline"] == pytest.approx(delong(*pair).p_value)
+    assert weak["metrics"]["roc_auc_above_baseline"] == pytest.approx(delong(*pair).difference)
+    assert weak["metrics"]["roc_auc_above_baseline_high"] < 0
+    assert not [name for name in strong["metrics"] if name.endswith("_baseline")]
 
 
 def test_the_human_labelled_rows_without_the_neutral_ones_stand_beside(
@@ -211,9 +306,14 @@ def test_each_model_has_a_child_run_with_its_metrics(compared: tuple[Run, compar
 def test_table_result_and_figures_are_artifacts(compared: tuple[Run, comparison.Comparison]) -> None:
     run, found = compared
     folder = mlflow.artifacts.download_artifacts(run.info.artifact_uri)
-    assert names(folder) == {"comparison.json", "comparison.md", "scores.parquet", "human_scores.parquet", "figures"}
+    assert names(folder) == {
+        "comparison.json", "comparison.md", "comparison.html", "scores.parquet", "human_scores.parquet", "errors.parquet",
+        "behaviour.parquet", "figures",
+    }  # fmt: skip
     confusions = {f"confusion-{entry['name']}.png" for entry in found.result["models"]}
-    assert names(f"{folder}/figures") == {"roc.png", "precision_recall.png", "calibration.png", *confusions}
+    assert names(f"{folder}/figures") == {
+        "roc.png", "precision_recall.png", "calibration.png", "quality_and_latency.png", *confusions
+    }  # fmt: skip
     rows = comparison.table_of(run.info.run_id).splitlines()
     assert len(rows) == 4
     for row, entry in zip(rows[2:], found.result["models"], strict=True):
@@ -258,7 +358,9 @@ def test_the_champion_takes_part_and_is_measured_on_this_dataset(
     rows = found.scores()
     paired = mcnemar(rows["label"].to_numpy(), rows[ours["model_id"]].to_numpy(), rows[model_id].to_numpy())
     assert ours["metrics"]["p_against_champion"] == pytest.approx(paired.p_value)
-    assert "p_against_champion" not in theirs["metrics"]
+    assert "roc_auc_p_against_champion" in ours["metrics"]
+    assert not [name for name in theirs["metrics"] if name.endswith("_champion")]
+    assert found.result["opponents"] == {"baseline": ours["model_id"], "champion": model_id}
     assert "champion v1 (champion)" in capsys.readouterr().out
 
 
@@ -275,13 +377,16 @@ def test_a_champion_that_was_trained_on_these_test_rows_is_not_tested_on_them(fr
     assert "RUNNING" not in {one.info.status for one in all_runs()}
 
 
-@pytest.mark.parametrize("kind", ["unknown", "other", "prepared"])
+@pytest.mark.parametrize("kind", ["unknown", "other", "prepared", "deleted"])
 def test_a_candidate_that_cannot_be_compared_is_named_and_leaves_no_run(fresh: Built, kind: str) -> None:
     given, reason = {
         "unknown": ("0" * 32, "no such run"),
         "other": (fresh.other, f"not on {fresh.digest}"),
         "prepared": (fresh.prepared, "not a finished training run with a model"),
+        "deleted": (fresh.weak, "this run was deleted"),
     }[kind]
+    if kind == "deleted":
+        MlflowClient().delete_run(fresh.weak)
     before = len(all_runs())
     with pytest.raises(InputError) as error:
         compare.main(["--candidates", f"{fresh.strong},{given}"])
@@ -310,15 +415,45 @@ def test_a_dataset_named_by_folder_is_the_same_dataset(fresh: Built) -> None:
     assert comparison.read(_newest("compare")).result["dataset_digest"] == fresh.digest
 
 
-def test_a_model_that_is_gone_leaves_the_run_failed(fresh: Built) -> None:
-    with mlflow.start_run() as run:
-        tags: dict[str, Any] = {"family": "baseline", "model_id": "m-gone", "dataset_digest": fresh.digest}
-        mlflow.set_tags(tags)
-        mlflow.log_metric("validation_roc_auc", 0.9)
-    with pytest.raises((InputError, MlflowException), match="m-gone"):
-        compare.main(["--candidates", run.info.run_id])
+def test_a_model_that_was_deleted_is_named_before_any_is_asked(fresh: Built) -> None:
+    model_id = MlflowClient().get_run(fresh.weak).data.tags["model_id"]
+    MlflowClient().delete_logged_model(model_id)
+    before = len(all_runs())
+    with pytest.raises(InputError) as error:
+        compare.main([])
+    assert f"model {model_id} of run {fresh.weak} was deleted" in str(error.value)
+    assert len(all_runs()) == before
+
+
+def test_a_model_whose_files_are_gone_leaves_the_run_failed(fresh: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(uri: str, **given: Any) -> None:
+        raise OSError(f"No such file or directory: {uri}")
+
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", gone)
+    with pytest.raises(InputError, match=f"model m-.* of run {fresh.weak} cannot be loaded .No such file"):
+        compare.main(["--candidates", fresh.weak])
     assert [one.info.status for one in all_runs() if one.data.tags.get("step") == "compare"] == ["FAILED"]
     assert runs.finished(step="compare") == []
+
+
+def test_a_model_that_gives_no_probability_is_refused_by_its_name(
+    fresh: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def predict(self, texts: list[str], params: dict[str, Any] | None = None) -> list[dict[str, float]]:
+            return [{"score": float("nan")}] * len(texts)
+
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri, **given: Broken())
+    with pytest.raises(RefusedError, match=r"baseline gave .* a score that is no probability"):
+        compare.main(["--candidates", fresh.weak])
+    assert [one.info.status for one in all_runs() if one.data.tags.get("step") == "compare"] == ["FAILED"]
+
+
+def test_the_price_of_a_core_decides_the_cost(fresh: Built) -> None:
+    compare.main(["--candidates", fresh.weak, "--core_hour_price", "7.2"])
+    (entry,) = comparison.read(_newest("compare")).result["models"]
+    values = entry["metrics"]
+    assert values["usd_per_million_tweets"] == pytest.approx(2 * values["predict_core_ms_per_tweet"])
 
 
 def test_the_seed_decides_the_intervals_and_nothing_else(fresh: Built) -> None:
@@ -326,14 +461,24 @@ def test_the_seed_decides_the_intervals_and_nothing_else(fresh: Built) -> None:
     for seed in ("0", "0", "1"):
         compare.main(["--candidates", fresh.weak, "--seed", seed])
         values = comparison.read(_newest("compare")).result["models"][0]["metrics"]
-        found.append({name: value for name, value in values.items() if not name.startswith("predict_ms")})
+        measured = ("predict_", "usd_", "test_seconds")
+        found.append({name: value for name, value in values.items() if not name.startswith(measured)})
     assert found[0] == found[1]
     differing = {name for name, value in found[2].items() if value != found[0][name]}
     assert differing
     assert all(name.endswith(("_low", "_high")) for name in differing)
 
 
-@pytest.mark.parametrize("argv", [["--seed", "x"], ["--seed", "-1"], ["--candidate", "a"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--seed", "x"],
+        ["--seed", "-1"],
+        ["--candidate", "a"],
+        ["--core_hour_price", "0"],
+        ["--core_hour_price", "free"],
+    ],
+)
 def test_a_wrong_flag_exits_with_2_and_one_line(
     fresh: Built, capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:
@@ -361,10 +506,3 @@ def test_the_table_shows_the_human_labelled_test_only_where_there_is_one() -> No
     assert "human test" not in compare.table([entry])
     entry["metrics"] |= {"human_test_accuracy": 0.7}  # type: ignore[operator]
     assert "human test" in compare.table([entry])
-
-
-def test_a_slice_without_a_row_has_no_accuracy() -> None:
-    frame = pd.DataFrame({"text": ["no way", "fine then"], "label": [0, 1]})
-    found = compare.evaluate(compare.Rows(frame), np.array([0.1, 0.9]), seed=0)
-    assert found["test_accuracy_negation"] == 1.0
-    assert "test_accuracy_hashtag" not in found

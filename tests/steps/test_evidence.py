@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from sklearn import metrics
 
 from steps import compare, evidence, prepare, train_baseline
-from steps.sentiment import comparison, runs, slices, tracking
+from steps.sentiment import comparison, error_analysis, runs, slices, tracking
 from steps.sentiment import evidence as library
 from steps.sentiment.command_line import InputError
 from steps.sentiment.dataset import Dataset
@@ -90,6 +90,10 @@ def test_no_text_user_or_id_leaves_the_store(real: Path) -> None:
     texts = [*own_tweets()["text"], *pd.read_csv("human.csv")["text"]]
     dataset = tracking.find_dataset("")
     texts += [*dataset.split("train")["text"], *dataset.split("test")["text"]]
+    compared = runs.finished(step="compare")[0].info.run_id
+    errors = pd.read_parquet(mlflow.artifacts.download_artifacts(f"runs:/{compared}/{error_analysis.TABLE}"))
+    assert len(errors) > 20
+    texts += [*errors["text"], *errors["words"]]
     files = contents(Path("docs"))
     assert len(files) == 10
     for name, content in files.items():
@@ -127,6 +131,9 @@ def test_a_run_tells_flags_metrics_digest_and_code(real: Path) -> None:
         assert run["training_metrics"]["validation_accuracy"] == logged.metrics["validation_accuracy"]
         assert not [name for name in run["training_metrics"] if name.startswith("system/")]
         assert {"test_f1", "test_roc_auc_low", "predict_ms_single"} <= set(run["test_metrics"])
+        assert run["core_hour_price"] == 0.05
+        assert run["labels"]["suspect_rows"] >= 0
+        assert run["opponents"] == {"baseline": described[0]["opponents"]["baseline"]}
         assert str(real) not in json.dumps(run)
 
 
@@ -162,6 +169,8 @@ def test_the_page_shows_each_model_with_interval_and_slices(real: Path) -> None:
         (row,) = (line for line in page.splitlines() if f"`{run['run_id'][:8]}`" in line)
         assert shown in row
         assert f"{run['training_metrics']['train_rows']:,.0f}" in row
+    assert "What else was measured (memory is the peak of a fresh process, a core costs 0.05 USD an hour):" in page
+    assert f"Against the baseline, *{run['opponents']['baseline']}*:" in page
     assert "## diary.csv, dataset `" in page
     assert "negation" in page
 

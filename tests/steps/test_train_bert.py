@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.entities import Run
 
 from steps import train_bert
-from steps.sentiment import command_line, fine_tuning, runs, tracking, transformer
+from steps.sentiment import behaviour, command_line, fine_tuning, runs, tracking, transformer
 from steps.sentiment import dataset as datasets
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import InputError, RefusedError
@@ -98,6 +99,7 @@ def test_the_fine_tuned_encoder_is_one_to_go_on_from(trained: Run, command: list
     folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{trained.info.run_id}/files/encoder"))
     assert {path.name for path in folder.iterdir()} == {
         "config.json",
+        "head.safetensors",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -109,6 +111,36 @@ def test_the_fine_tuned_encoder_is_one_to_go_on_from(trained: Run, command: list
     )
     from_scratch = runs.history(trained, "train_loss")
     assert epoch["train_loss"] < from_scratch[0], "it knows what it has learned"
+
+
+def test_a_fine_tuned_encoder_is_served_as_it_is_in_full_precision(trained: Run, command: list[str]) -> None:
+    own = f"runs:/{trained.info.run_id}/files/encoder"
+    train_bert.main([*command, "--encoder", own, "--epochs", "0", "--bits", "32"])
+    twin = runs.finished(step="train_bert")[0]
+    assert twin.data.tags["model_name"] == f"{trained.data.tags['model_name']} float32"
+    assert twin.data.metrics["epochs_run"] == twin.data.metrics["train_seconds"] == 0
+    assert twin.data.metrics["model_size_mb"] > trained.data.metrics["model_size_mb"]
+    texts = ["love it", "lost my bag again", "not bad at all"]
+    eight, full = (
+        [record["score"] for record in mlflow.pyfunc.load_model(f"models:/{run.data.tags['model_id']}").predict(texts)]
+        for run in (trained, twin)
+    )
+    assert full == pytest.approx(eight, abs=0.1)
+    assert full != eight
+    with pytest.raises(InputError, match=r"encoder=runs:/nothing/files/encoder: not found"):
+        train_bert.main([*command, "--encoder", "runs:/nothing/files/encoder"])
+
+
+def test_written_examples_are_learned_from_and_counted(trained: Run, prepared: Path, command: list[str]) -> None:
+    tests = len(behaviour.suite(behaviour.DEVELOPMENT, 1))
+    given = train_bert.flags().read([*command, "--examples", "3"])
+    data = train_bert.inputs(tracking.find_dataset(""), Path(given.encoder), given)
+    assert data.tweets == 901
+    assert len(data.written) >= 3 * tests * 0.9
+    assert len(data.rows.train.texts) == 901 + len(data.written)
+    assert set(np.unique(data.rows.train.labels)) <= {0.0, 0.75, 1.0}
+    assert set(data.written) == set(behaviour.examples(3)["text"])
+    assert trained.data.metrics["written_examples"] == 0
 
 
 def test_a_training_killed_twice_within_an_epoch_ends_as_an_unbroken_one(
@@ -248,20 +280,21 @@ def test_a_network_that_falls_to_one_class_is_refused_and_can_be_asked_again(
 
 def test_the_default_number_of_epochs_follows_from_the_rows() -> None:
     given = train_bert.flags().read([])
-    epochs = {rows: train_bert.settings(given, rows).epochs for rows in (1, 16_000, 30_000, 64_000, 1_500_000)}
-    assert epochs == {1: 4, 16_000: 4, 30_000: 2, 64_000: 1, 1_500_000: 1}
+    epochs = {rows: train_bert.settings(given, rows).epochs for rows in (1, 16_000, 33_000, 64_000, 1_500_000)}
+    assert epochs == {1: 2, 16_000: 2, 33_000: 1, 64_000: 1, 1_500_000: 1}
     assert train_bert.settings(train_bert.flags().read(["--epochs", "7"]), 1_500_000).epochs == 7
 
 
 def test_a_checkpoint_is_of_one_training_and_lies_beside_the_prepared_data() -> None:
     settings = transformer.Settings()
-    place = train_bert.checkpoint("digest", 64, 1000, settings).folder
+    place = train_bert.checkpoint("digest", 64, 1000, [], settings).folder
     assert place.parent == datasets.PROCESSED / "checkpoints"
-    assert train_bert.checkpoint("digest", 64, 1000, settings).folder == place
+    assert train_bert.checkpoint("digest", 64, 1000, [], settings).folder == place
     others = [
-        train_bert.checkpoint("another", 64, 1000, settings),
-        train_bert.checkpoint("digest", 65, 1000, settings),
-        train_bert.checkpoint("digest", 64, 1001, settings),
-        train_bert.checkpoint("digest", 64, 1000, transformer.Settings(seed=1)),
+        train_bert.checkpoint("another", 64, 1000, [], settings),
+        train_bert.checkpoint("digest", 65, 1000, [], settings),
+        train_bert.checkpoint("digest", 64, 1001, [], settings),
+        train_bert.checkpoint("digest", 64, 1000, ["not bad"], settings),
+        train_bert.checkpoint("digest", 64, 1000, [], transformer.Settings(seed=1)),
     ]
     assert len({place, *(other.folder for other in others)}) == 5
