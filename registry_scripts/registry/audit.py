@@ -66,7 +66,8 @@ def _sha256(text: str) -> str:
 
 
 def _canonical(tags: dict[str, str]) -> str:
-    return json.dumps({name: tags.get(name, "") for name in (*CONTENT, *ARTIFACTS.values())}, sort_keys=True)
+    # Without what is empty: a name that is hashed from some day on leaves the decisions of before as they were.
+    return json.dumps({name: tags[name] for name in (*CONTENT, *ARTIFACTS.values()) if tags.get(name)}, sort_keys=True)
 
 
 def decide(
