@@ -203,7 +203,7 @@ def test_a_broken_trail_stays_broken_and_stops_no_decision(models: Models) -> No
 
 def test_an_interrupted_promotion_is_finished_and_said(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
     register.main(["--model", models.strong])
-    with pytest.raises(CrashError), crash_at(6):
+    with pytest.raises(CrashError), crash_at(12):
         promote.main([])
     expire_locks()
     assert aliases.PENDING in registry.model_tags()
@@ -217,7 +217,7 @@ def test_a_move_that_is_under_way_is_left_to_its_command(
     models: Models, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register.main(["--model", models.strong])
-    with pytest.raises(CrashError), crash_at(6):
+    with pytest.raises(CrashError), crash_at(12):
         promote.main([])
     monkeypatch.setattr(versions, "PATIENCE", 0.1)
     versions.main([])
