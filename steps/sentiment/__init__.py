@@ -33,4 +33,17 @@ runs            the read side of MLflow runs
 registry        the read side of the model registry
 comparison      who takes part in a comparison, and a finished one
 evidence        results as files in the repository
+deployed        the model that an endpoint answers with
+exchange        one HTTP request and its answer
+bodies          what the body of a request asks for
+predictions     signed ids of answers
+batching        the texts of concurrent requests, scored together
+counters        what an endpoint counts, for Prometheus
+telemetry       what an endpoint tells of its answers, in a thread of its own
+insights        the line to Azure Application Insights
+openapi         the endpoint's description of itself
+endpoint        the app: MLflow's protocol, feedback, health, metrics
+connections     HTTP connections with bounds
+worker          one process of an endpoint
+workers         its processes, watched
 """
