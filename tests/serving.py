@@ -109,28 +109,31 @@ def received(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def serve(folder: Path, store: Path, *flags: str, cwd: Path = ROOT, **variables: str) -> Iterator[Server]:
+def serve(
+    folder: Path, store: Path, *flags: str, port: int = 0, python: str = sys.executable, **variables: str
+) -> Iterator[Server]:
     """Run `python -m steps.serve` until the block ends.
 
     Args:
         folder: for its log.
         store: with MLflow's database.
         flags: of the step.
-        cwd: of the process.
+        port: to listen on; default: one that is free.
+        python: the interpreter.
         variables: of its environment.
     """
-    port = free_port()
+    port = port or free_port()
     own = environment(store) | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db",
         "SERVE_PREDICTION_KEY": KEY,
         "OMP_NUM_THREADS": "1",
         **variables,
     }
-    log = folder / f"serve-{port}.log"
+    log = folder / f"serve-{port}-{time.monotonic_ns()}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "steps.serve", "--port", str(port), *flags],
-            cwd=cwd,
+            [python, "-m", "steps.serve", "--port", str(port), *flags],
+            cwd=ROOT,
             env=own,
             stdout=file,
             stderr=file,

@@ -138,7 +138,5 @@ def test_one_that_is_killed_leaves_a_port_that_can_be_taken_again(champions: Pat
         until.set()
         for thread in threads:
             thread.join()
-        with serve(tmp_path, champions, "--port", str(server.port)) as again:
-            assert again.process.poll() is None
-            again.port = server.port
+        with serve(tmp_path, champions, port=server.port) as again:
             assert again.ask(TWEETS)
