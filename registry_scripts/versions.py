@@ -52,10 +52,14 @@ def main(argv: list[str] | None = None) -> None:
     if found is None:
         print("versions: a decision is being written, so the trail was not checked; run this again")
         return
-    trail, last = found
+    trail, last, champion = found
+    wrong = audit.problems(trail, last)
     if champions := history.champions(trail):
         show(champions)
-    wrong = audit.problems(trail, last)
+        if champions[-1]["champion"] != champion:
+            wrong.append(
+                f"version {champion or 'none'} is the champion, and the last decision made {champions[-1]['champion']}"
+            )
     if wrong:
         raise SystemExit("versions: error: the trail of decisions is broken: " + "; ".join(wrong))
     if trail:
@@ -77,17 +81,17 @@ def finish() -> None:
         print(f"versions: {busy}")
 
 
-def settled() -> tuple[list[Run], str] | None:
-    """Return the trail of decisions, and what the registered model says of the last one, of one and the same moment.
+def settled() -> tuple[list[Run], str, str] | None:
+    """Return the trail of decisions, what the registered model says of the last one, and its champion, of one moment.
 
     None where decisions are written all the time.
     """
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         before = registry.model_tags()
-        trail = audit.trail()
+        trail, champion = audit.trail(), registry.with_alias(registry.CHAMPION)
         if before == registry.model_tags() and aliases.PENDING not in before:
-            return trail, before.get(audit.LAST, "")
+            return trail, before.get(audit.LAST, ""), str(champion.number) if champion else ""
         time.sleep(0.3)
     return None
 

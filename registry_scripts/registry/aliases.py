@@ -8,6 +8,7 @@ none, and one run for each decision.
 
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from mlflow.exceptions import MlflowException
@@ -33,13 +34,13 @@ Move = dict[str, int | None]
 class Pending:
     """A move as it is written down before it is carried out.
 
-    `version` is the one that it is about, `champion` the champion before, `parts` says in how many tags the decision lies.
+    `version` is the one that it is about, `before` who held each alias; `parts` says in how many tags the decision lies.
     """
 
     command: str
     targets: Move
     version: int | None
-    champion: int | None
+    before: Move
     parts: int
 
 
@@ -56,8 +57,8 @@ def move(ours: Lock, targets: Move, decision: Decision | None = None) -> None:
     for number, part in enumerate(parts):
         ours.client.set_registered_model_tag(MODEL, f"{PART}{number}", part)
     about = decision.to_version if decision else next((number for number in targets.values() if number), None)
-    champion = registry.with_alias(CHAMPION)
-    move = Pending(ours.command, targets, about, champion.number if champion else None, len(parts))
+    held = _held(registry.versions())
+    move = Pending(ours.command, targets, about, {alias: held.get(alias) for alias in STAGES}, len(parts))
     ours.client.set_registered_model_tag(MODEL, PENDING, json.dumps(asdict(move)))
     _carry_out(ours, move)
 
@@ -82,8 +83,8 @@ def resume(ours: Lock, version: int | None = None) -> Pending | None:
     if move is None:
         return None
     _carry_out(ours, move)
-    champion = move.targets.get(CHAMPION)
-    what = f": version {champion} is the champion" if champion else ""
+    champion = registry.with_alias(CHAMPION)
+    what = f": version {champion.number} is the champion" if champion and CHAMPION in move.targets else ""
     print(f"{ours.command}: finished an interrupted {move.command}{what}")
     return move if move.command == ours.command and version in (None, move.version) else None
 
@@ -108,18 +109,19 @@ def _carry_out(ours: Lock, move: Pending) -> None:
 
 def _move_aliases(ours: Lock, move: Pending) -> None:
     known = registry.versions()
-    held = {alias: version.number for version in known.values() for alias in version.aliases}
+    held = _held(known)
     champion = move.targets.get(CHAMPION)
-    targets = {alias: number for alias, number in move.targets.items() if number is None or number in known}
-    if (
-        champion is not None and champion not in known
-    ):  # deleted in the meantime: the champion before stays, or comes back
-        targets = {CHAMPION: move.champion} if move.champion in known else {}
+    # Of a champion that was deleted in the meantime nothing stays: who held what before has it, or gets it back.
+    targets = move.targets if champion is None or champion in known else move.before
     for alias, number in targets.items():
-        if number is None and alias in held:
+        if number not in known and alias in held:
             ours.client.delete_registered_model_alias(MODEL, alias)
-        elif number is not None and held.get(alias) != number:
+        elif number in known and held.get(alias) != number:
             ours.client.set_registered_model_alias(MODEL, alias, str(number))
+
+
+def _held(known: Mapping[int, Version]) -> dict[str, int]:
+    return {alias: version.number for version in known.values() for alias in version.aliases}
 
 
 def _follow_with_stages(ours: Lock) -> None:

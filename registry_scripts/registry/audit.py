@@ -29,7 +29,7 @@ PROMOTE, REFUSE, FORCE, ROLLBACK = "promote", "refuse", "force", "rollback"
 #: What is hashed, beside the sha256 of the artifacts.
 CONTENT = (
     "registry", "number", "previous", "when", "who", "decision", "from_version", "to_version", "reason", "comparison_run",
-    "comparison_sha256",
+    "comparison_sha256", "scores_sha256",
 )  # fmt: skip
 #: The artifacts, and the tag with the sha256 of each.
 TABLE, LIMITS = "decision.md", "limits.yaml"
@@ -66,7 +66,8 @@ def _sha256(text: str) -> str:
 
 
 def _canonical(tags: dict[str, str]) -> str:
-    return json.dumps({name: tags.get(name, "") for name in (*CONTENT, *ARTIFACTS.values())}, sort_keys=True)
+    # Without what is empty: a name that is hashed from some day on leaves the decisions of before as they were.
+    return json.dumps({name: tags[name] for name in (*CONTENT, *ARTIFACTS.values()) if tags.get(name)}, sort_keys=True)
 
 
 def decide(
@@ -74,7 +75,7 @@ def decide(
     to_version: int,
     from_version: int | None,
     reason: str,
-    comparison: tuple[str, str] = ("", ""),
+    comparison: tuple[str, str, str] = ("", "", ""),
     files: dict[str, str] | None = None,
 ) -> Decision:
     """Return a decision that follows the last one; nothing is written yet.
@@ -84,7 +85,7 @@ def decide(
         to_version: the version that is decided on.
         from_version: the champion, if there is one.
         reason: why.
-        comparison: run and sha256 of the comparison that it rests on, if any.
+        comparison: that it rests on, if any: its run, and the sha256 of its result and of its scores.
         files: texts to be kept with it, by the names of ARTIFACTS.
     """
     number, previous = _named(registry.model_tags().get(LAST, ""))
@@ -94,7 +95,7 @@ def decide(
         "registry": registry.created(),
         "number": str(number + 1),
         "previous": previous,
-        "when": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": person(),
         "decision": what,
         "from_version": str(from_version or ""),
@@ -102,6 +103,7 @@ def decide(
         "reason": reason[:MOST],
         "comparison_run": comparison[0],
         "comparison_sha256": comparison[1],
+        "scores_sha256": comparison[2],
     }
     return Decision(content, files or {})
 
@@ -170,13 +172,18 @@ def problems(found: list[Run], last: str) -> list[str]:
     ]
     counted = Counter(map(number_of, found))
     count, sha256 = _named(last)
-    for number in range(1, max([count, *counted]) + 1):
-        if not counted[number]:
-            wrong.append(f"decision {number} is missing")
-        if counted[number] > 1:
-            wrong.append(f"decision {number} stands {counted[number]} times: one was put in")
-    for before, run in zip([None, *found], found, strict=False):
-        expected = before.data.tags.get("sha256", "") if before else ""
+    wrong += [
+        f"decision {number} stands {times} times: one was put in" for number, times in counted.items() if times > 1
+    ]
+    before = 0
+    for number in sorted({*counted, max([count, *counted]) + 1}):
+        if number > before + 1:
+            wrong.append(
+                f"decision {before + 1} is missing" + (f", and all up to {number - 1}" if number > before + 2 else "")
+            )
+        before = number
+    for one, run in zip([None, *found], found, strict=False):
+        expected = one.data.tags.get("sha256", "") if one else ""
         if run.data.tags.get("previous", "") != expected:
             wrong.append(f"decision {number_of(run)} does not follow the one before it (run {run.info.run_id})")
     if found and (number_of(found[-1]), found[-1].data.tags.get("sha256")) != (count, sha256):

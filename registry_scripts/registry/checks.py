@@ -85,22 +85,22 @@ def slices(pair: Pair, limits: Limits) -> Iterator[Check]:
         InputError: the limits name a slice that the comparison does not know.
     """
     _refuse_unknown(limits, "slices.worse_at_most", limits.slices, pair.slices)
+    if pair.metrics[1] is None:
+        yield Check("slices", "not worse than the champion's", "no champion yet", None)
+        return
     for name in pair.slices:
         most = limit(limits.slices, name)
         if most is None:
             continue
         where = pair.rows[name].to_numpy(dtype=bool)
-        found, passed = f"{where.sum()} rows", None
-        if pair.metrics[1] is None:
-            found = "no champion yet"
-        elif where.sum() >= limits.least_rows:
+        found, passed = f"{where.sum()} rows, fewer than {limits.least_rows}", None
+        if where.sum() >= limits.least_rows:
             ours, theirs = pair.accuracies(where)
             test = pair.test(where)
             worse = test.worse - test.better > most * where.sum() + ROUNDING
             passed = not (worse and test.p_value < limits.significance)
             found = f"{ours:.4f} against {theirs:.4f} on {where.sum()} rows (McNemar p={test.p_value:.2g})"
-        required = f"not worse by more than {most:g} at p < {limits.significance:g}; {limits.least_rows} rows"
-        yield Check(f"slice {name}", required, found, passed)
+        yield Check(f"slice {name}", f"not worse by more than {most:g} at p < {limits.significance:g}", found, passed)
 
 
 def behaviours(pair: Pair, limits: Limits) -> Iterator[Check]:
@@ -112,10 +112,10 @@ def behaviours(pair: Pair, limits: Limits) -> Iterator[Check]:
     ours, theirs = pair.metrics
     measured = [name.removeprefix(BEHAVIOUR) for name in ours if name.startswith(BEHAVIOUR)]
     named = [name for name in {**limits.rises, **limits.failures} if name != DEFAULT]
-    if not measured:
-        yield Check(
-            "behaviour", "measured", "not measured; run compare again", False if limits.behaviour_required else None
-        )
+    if not measured and limits.behaviour_required:
+        yield Check("behaviour", "measured", "not measured; run compare again", False)
+    elif not measured:
+        yield Check("behaviour", "no limit where not measured", "not measured", None)
     elif not limits.behaviour_required:
         _refuse_unknown(limits, "behaviour.rise_at_most", limits.rises, measured)
         _refuse_unknown(limits, "behaviour.failure_at_most", limits.failures, measured)

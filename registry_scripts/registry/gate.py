@@ -20,12 +20,13 @@ NAMED = 3
 class Verdict:
     """The gate's decision.
 
-    `evidence` says in words what the first check found, `comparison` are run and sha256 of what it was found in.
+    `evidence` says in words what the first check found, `comparison` what it was found in: the run, and the sha256 of
+    its result and of its scores.
     """
 
     checks: tuple[Check, ...]
     evidence: str
-    comparison: tuple[str, str] = ("", "")
+    comparison: tuple[str, str, str] = ("", "", "")
 
     @property
     def accepted(self) -> bool:
@@ -74,7 +75,7 @@ def judge(challenger: Version, champion: Version | None, limits: Limits) -> Verd
     better = checks.better(pair, limits)
     evidence = f"test accuracy {better.found} on {len(pair.rows)} rows of dataset {found.result['dataset_digest']}"
     judged = [better, *checks.slices(pair, limits), *checks.behaviours(pair, limits), *checks.metrics(pair, limits)]
-    return Verdict(tuple(judged), evidence, (found.run_id, found.sha256))
+    return Verdict(tuple(judged), evidence, (found.run_id, *found.hashes))
 
 
 def without_evidence(why: str) -> Verdict:

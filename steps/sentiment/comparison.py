@@ -57,10 +57,6 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
     if candidates:
         found = [runs.get(run_id, "candidates") for run_id in dict.fromkeys(candidates)]
         for run in found:
-            if run.info.lifecycle_stage == "deleted":
-                raise InputError(
-                    f"candidates={run.info.run_id}: this run was deleted; allowed: a finished training run"
-                )
             if run.info.status != "FINISHED" or "model_id" not in run.data.tags:
                 raise InputError(f"candidates={run.info.run_id}: not a finished training run with a model")
             if run.data.tags.get("dataset_digest") != digest:
@@ -146,9 +142,9 @@ class Comparison:
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
-    def sha256(self) -> str:
-        """The sha256 of comparison.json."""
-        return self.tags[hash_tag(RESULT)]
+    def hashes(self) -> tuple[str, str]:
+        """The sha256 of comparison.json and of scores.parquet; empty where none was logged."""
+        return self.tags.get(hash_tag(RESULT), ""), self.tags.get(hash_tag(SCORES), "")
 
     @property
     def model_ids(self) -> list[str]:

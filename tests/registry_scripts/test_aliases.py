@@ -1,16 +1,20 @@
 """Aliases and stages move together, and a move that was interrupted is finished by the next command of any kind."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from mlflow.tracking import MlflowClient
 
 from registry_scripts import promote, register, rollback, versions
-from registry_scripts.registry import aliases
+from registry_scripts.registry import aliases, audit
 from steps.sentiment import registry
 from steps.sentiment.command_line import InputError, RefusedError
 from tests.registry_scripts.conftest import (
+    WRITES,
     CrashError,
     Models,
     added,
@@ -29,6 +33,7 @@ from tests.registry_scripts.conftest import (
     synthetic,
 )
 
+LABELS = np.tile([0, 1], 50)
 COMMANDS = {"register": register.main, "promote": promote.main, "rollback": rollback.main, "versions": versions.main}
 
 
@@ -102,6 +107,45 @@ def test_a_finished_move_answers_the_command_that_asked_for_it_alone(models: Mod
         interrupted()
         assert resumed(command, version) is answered
     assert held() == {"champion": 1}
+    assert_in_step()
+
+
+def test_at_any_moment_one_version_is_champion_and_one_is_production(
+    rivals: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthetic(LABELS, {rivals.strong: right_on(LABELS, 90), rivals.weak: right_on(LABELS, 60)})
+    seen: list[tuple[int, list[int]]] = []
+
+    def watched(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            written = write(*args, **kwargs)
+            seen.append((held()["champion"], [number for number, stage in stages().items() if stage == "Production"]))
+            return written
+
+        return call
+
+    for name in WRITES:
+        monkeypatch.setattr(MlflowClient, name, watched(getattr(MlflowClient, name)))
+    promote.main([])
+    rollback.main([])
+    assert len(seen) > 30
+    assert {champion for champion, _ in seen} == {1, 2}
+    assert [production for _, production in seen if len(production) != 1] == []
+
+
+@pytest.mark.parametrize("turn", [5, 9, 11, 14])
+def test_a_version_that_is_deleted_after_a_crash_leaves_the_champion_before(
+    rivals: Models, turn: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic(LABELS, {rivals.strong: right_on(LABELS, 90), rivals.weak: right_on(LABELS, 60)})
+    assert crashes(promote.main, [], turn)
+    assert aliases.PENDING in registry.model_tags()
+    MlflowClient().delete_model_version(registry.MODEL, "2")
+    with pytest.raises(RefusedError, match="version 2 was deleted in the meantime"):
+        promote.main([])
+    assert "finished an interrupted promote: version 1 is the champion" in capsys.readouterr().out
+    assert held()["champion"] == 1
+    assert [run.data.tags["to_version"] for run in audit.trail()] == ["1", "2"]
     assert_in_step()
 
 

@@ -85,13 +85,13 @@ def test_a_slice_of_few_rows_is_not_judged() -> None:
     assert of_a_slice(0, 99, rows=99).passed is None
     assert of_a_slice(0, 99, rows=99).verdict == "not judged"
     assert of_a_slice(0, 100, rows=100).passed is False
-    assert "99 rows" in of_a_slice(0, 99, rows=99).found
+    assert of_a_slice(0, 99, rows=99).found == "99 rows, fewer than 100"
 
 
 def test_without_a_champion_slices_are_not_judged() -> None:
     first = replace(pair(right_on(LABELS, 1), right_on(LABELS, ROWS), {"negation": LABELS == 1}), metrics=({}, None))
     (check,) = checks.slices(first, REQUIRED)
-    assert (check.passed, check.found) == (None, "no champion yet")
+    assert (check.name, check.passed, check.found) == ("slices", None, "no champion yet")
 
 
 def test_a_slice_that_the_comparison_does_not_know_is_named_with_those_it_does() -> None:
@@ -138,7 +138,7 @@ def test_without_a_champion_only_the_absolute_limits_count() -> None:
 
 def test_behaviour_that_was_not_measured_is_refused_only_where_it_is_required() -> None:
     (check,) = behaviours({}, {}).values()
-    assert (check.passed, check.found) == (None, "not measured; run compare again")
+    assert (check.passed, check.found) == (None, "not measured")
     (check,) = behaviours({}, {}, behaviour_required=True).values()
     assert check.passed is False
     assert behaviours({}, {}, failures={"typos": 0.1})["behaviour"].passed is None

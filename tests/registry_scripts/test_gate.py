@@ -74,7 +74,7 @@ def test_a_model_that_is_better_over_all_and_worse_on_negation_is_refused_with_t
     assert held() == {"champion": 1, "challenger": 2}
     table = rows_of(capsys.readouterr().out)
     assert table["accuracy"][2] == "passed"
-    assert table["slice negation"][0] == "not worse by more than 0.01 at p < 0.05; 100 rows"
+    assert table["slice negation"][0] == "not worse by more than 0.01 at p < 0.05"
     assert table["slice negation"][2] == "REFUSED"
     last = audit.trail()[-1]
     assert last.data.tags["decision"] == "refuse"
@@ -97,7 +97,7 @@ def test_all_that_failed_is_in_the_table_and_the_first_of_it_in_the_reason(
     }  # fmt: skip
     assert table["model_size_mb"] == ["at most 100", "2000", "REFUSED"]
     assert str(refusal.value).endswith("and 2 more")
-    assert "behaviour typos: 0.5000 against 0.1000, required: on at most 0.05 more than the champion" in str(
+    assert "behaviour typos: 0.5000 against 0.1000, required: on at most 0.2 more than the champion" in str(
         refusal.value
     )
 
@@ -193,7 +193,9 @@ def test_a_forced_promotion_says_so_everywhere(rivals: Models, capsys: pytest.Ca
     assert last["reason"].startswith(
         "the champion leaks memory; the gate had refused: test accuracy 0.8000 against 0.8500"
     )
-    assert (last["comparison_run"], last["comparison_sha256"]) == (run, comparison.read(run).sha256)
+    evidence = (last["comparison_sha256"], last["scores_sha256"])
+    assert (last["comparison_run"], evidence) == (run, comparison.read(run).hashes)
+    assert all(evidence)
     page = registry.versions()[2]
     assert page.tags["decision"].startswith("forced: the champion leaks memory; the gate had refused: ")
     assert "forced: the champion leaks memory" in page.description

@@ -132,6 +132,15 @@ def last_missing(trail: list[Run]) -> None:
     MlflowClient().delete_run(trail[1].info.run_id)
 
 
+def both_missing(trail: list[Run]) -> None:
+    for run in trail:
+        MlflowClient().delete_run(run.info.run_id)
+
+
+def numbered_anew(trail: list[Run]) -> None:
+    MlflowClient().set_tag(trail[1].info.run_id, "number", "999999999")
+
+
 def inserted(trail: list[Run]) -> None:
     MlflowClient().create_run("0", tags=dict(trail[1].data.tags))
 
@@ -145,6 +154,10 @@ def without_last(trail: list[Run]) -> None:
     MlflowClient().delete_registered_model_tag(registry.MODEL, audit.LAST)
 
 
+def by_hand(trail: list[Run]) -> None:
+    MlflowClient().set_registered_model_alias(registry.MODEL, registry.CHAMPION, "1")
+
+
 @pytest.mark.parametrize(
     ("tamper", "line"),
     [
@@ -154,9 +167,12 @@ def without_last(trail: list[Run]) -> None:
         (without_table, r"decision 2 was changed \(decision\.md; "),
         (missing, "decision 1 is missing"),
         (last_missing, "decision 2 is missing"),
+        (both_missing, "decision 1 is missing, and all up to 2"),
+        (numbered_anew, "decision 2 is missing, and all up to 999999998"),
         (inserted, "decision 2 stands 2 times: one was put in"),
         (one_more, "names decision 2 as the last one, and not decision 3"),
         (without_last, "names no decision as the last one, and not decision 2"),
+        (by_hand, "version 1 is the champion, and the last decision made 2"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -172,7 +188,8 @@ def test_a_broken_trail_is_reported_with_exit_code_1(
     assert message.startswith("versions: error: the trail of decisions is broken: ")
     assert "\n" not in message
     assert re.search(line, message)
-    assert "2 champion" in " ".join(capsys.readouterr().out.split())  # the tables are shown all the same
+    # The versions are shown all the same.
+    assert " ".join(VERSIONS) in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_broken_trail_stays_broken_and_stops_no_decision(models: Models) -> None:
