@@ -1,8 +1,8 @@
 """The texts of concurrent requests, scored together in one thread, so that the event loop never waits for the model.
 
-A round takes what has gathered while the round before was scored: nobody is kept waiting for company, and the more is asked at once
-the larger are the batches. A round lasts about ROUND_SECONDS; of a longer request the rest goes behind those who came later, so
-that one tweet does not wait for a thousand.
+A round takes what has gathered while the round before was scored: nobody is kept waiting for company, and the more is asked at
+once the larger are the batches. It takes as many texts as fit into ROUND_SECONDS, and FEWEST at least, since small batches cost more
+per text; the rest of a longer request goes behind those who came later, so that one tweet does not wait for a thousand.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from typing import Any
 #: What a model says of n texts, with the words that drove it or without: n records.
 Predict = Callable[[list[str], bool], list[dict[str, Any]]]
 
-ROUND_SECONDS = 0.05
-#: Texts of a round: of the first one, when nothing is known of the model's speed, and of any.
-FIRST, MOST = 16, 1024
+ROUND_SECONDS = 0.1
+#: Texts of a round. Texts that are to be explained, each as costly as many, come singly if they must.
+FEWEST, MOST = 64, 1024
 
 
 class _Job:
@@ -43,7 +43,7 @@ class Batches:
         self._loop = asyncio.get_running_loop()
         self._asked: SimpleQueue[_Job | None] = SimpleQueue()
         # Seconds per text: explaining a text costs as much as scoring as many texts as it has words.
-        self._seconds = {False: ROUND_SECONDS / FIRST, True: ROUND_SECONDS}
+        self._seconds = {False: ROUND_SECONDS / FEWEST, True: ROUND_SECONDS}
         threading.Thread(target=self._run, name="scoring", daemon=True).start()
 
     async def answer(self, texts: list[str], explain: bool) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ class Batches:
         if not jobs:
             return parts
         explain = jobs[0].explain
-        room = min(max(int(ROUND_SECONDS / self._seconds[explain]), 1), MOST)
+        room = min(max(int(ROUND_SECONDS / self._seconds[explain]), 1 if explain else FEWEST), MOST)
         while jobs and room > 0 and jobs[0].explain == explain:
             job = jobs.popleft()
             if job.future.done():  # timed out or failed: nobody waits any more

@@ -70,7 +70,8 @@ def fetch(uri: str, beside: Path) -> Path:
         try:
             folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(beside)))
         except (MlflowException, OSError) as error:
-            raise InputError(f"model={uri}: not found ({first_line(error)})") from error
+            reason = f"not found ({first_line(error)})"
+            raise InputError(f"model={uri}: {reason}; allowed: a version that was registered, or a folder") from error
     if not (folder / "MLmodel").is_file():
         raise InputError(
             f"model={uri}: no model there; allowed: models:/<name>@<alias>, models:/<name>/<version>, a folder"

@@ -5,6 +5,7 @@ An id is base64url of a nonce, the time, the row of its request, the label, the 
 
 import base64
 import binascii
+import hashlib
 import hmac
 import os
 import time
@@ -36,7 +37,16 @@ class Signer:
     """Signs ids with a key of at least SHORTEST_KEY bytes, and reads those that were signed with it."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # HMAC's two hashes with the key already in them (RFC 2104, section 4): half the time of hmac.digest.
+        padded = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def _mac(self, signed: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(signed)
+        outer.update(inner.digest())
+        return outer.digest()[:_MAC]
 
     def sign(self, version: str, labels: Iterable[str]) -> list[str]:
         """Return an id for each label of a request that `version` answered now."""
@@ -45,7 +55,7 @@ class Signer:
         ids = []
         for row, label in enumerate(labels):
             signed = start + row.to_bytes(_ROW, "big") + tail[label]
-            whole = signed + hmac.digest(self._key, signed, "sha256")[:_MAC]
+            whole = signed + self._mac(signed)
             ids.append(base64.urlsafe_b64encode(whole).rstrip(b"=").decode())
         return ids
 
@@ -62,7 +72,7 @@ class Signer:
         except (binascii.Error, ValueError):
             return None
         signed, mac = whole[:-_MAC], whole[-_MAC:]
-        if not hmac.compare_digest(hmac.digest(self._key, signed, "sha256")[:_MAC], mac):
+        if not hmac.compare_digest(self._mac(signed), mac):
             return None
         if base64.urlsafe_b64encode(whole).rstrip(b"=").decode() != prediction_id:
             return None

@@ -7,6 +7,7 @@ are closed; then telemetry is seen off.
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -132,6 +133,7 @@ class _Follower(threading.Thread):
     def __init__(self, settings: Settings, endpoint: Endpoint, version: str) -> None:
         super().__init__(name="following", daemon=True)
         self._settings, self._endpoint, self._version = settings, endpoint, version
+        self._fetched: Path | None = None
         self._loop = asyncio.get_running_loop()
 
     def run(self) -> None:
@@ -154,6 +156,8 @@ class _Follower(threading.Thread):
         uri = f"models:/{named[0]}/{version}"
         folder = deployed.fetch(uri, self._settings.store / f"{version}-{os.getpid()}")
         newer = deployed.load(folder, uri, self._settings.threads)
-        self._version = version
         self._loop.call_soon_threadsafe(self._endpoint.use, newer)
         self._endpoint.counters.switches.labels("done").inc()
+        if self._fetched:  # it has been read whole
+            shutil.rmtree(self._fetched, ignore_errors=True)
+        self._version, self._fetched = version, folder

@@ -36,9 +36,7 @@ async def _started(model: Model) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_what_gathers_during_a_round_is_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "ROUND_SECONDS", 10)  # the gate makes the model look slow
-
+def test_what_gathers_during_a_round_is_the_next_one() -> None:
     async def main() -> None:
         model = Model()
         batches = Batches(model)

@@ -1,6 +1,7 @@
 """Ids of answers: what they say, and what cannot be made up."""
 
 import base64
+import hmac
 import time
 
 import pytest
@@ -53,6 +54,11 @@ def test_one_prediction_has_one_spelling() -> None:
         assert SIGNER.read(spelling) is None
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     assert [letter for letter in letters if SIGNER.read(prediction_id[:-1] + letter)] == [prediction_id[-1]]
+
+
+@given(st.binary(min_size=1, max_size=100), st.binary(max_size=100))
+def test_the_signature_is_hmac(key: bytes, signed: bytes) -> None:
+    assert Signer(key)._mac(signed) == hmac.digest(key, signed, "sha256")[:16]
 
 
 def test_another_key_reads_nothing() -> None:
