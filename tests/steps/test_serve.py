@@ -333,11 +333,13 @@ def test_counters_add_up_over_workers_also_over_one_that_is_killed(champions: Pa
             thread.join()
         assert heard.statuses == []
         answered = two.metric("sentiment_answers_total")
-        # The killed one had answered some that nobody heard.
+        # The killed one had answered some that nobody heard, and may have been killed between two counters of one request.
         assert len(heard.ids) <= answered <= len(heard.ids) + 3 * 8
-        assert two.metric("sentiment_requests_total", route="/invocations", status="200") == answered / 3
-        assert two.metric("sentiment_request_seconds_count", route="/invocations") == answered / 3
-        assert two.metric("sentiment_answers_total", label="negative") == answered
+        assert two.metric("sentiment_requests_total", route="/invocations", status="200") == pytest.approx(
+            answered / 3, abs=1
+        )
+        assert two.metric("sentiment_request_seconds_count", route="/invocations") == pytest.approx(answered / 3, abs=1)
+        assert two.metric("sentiment_answers_total", label="negative") == pytest.approx(answered, abs=3)
         wait_for(lambda: two.metric("sentiment_requests_in_progress") == 0, 10)
         (record,) = two.ask(["fine"])
         assert two.post("/feedback", {"prediction_id": record["prediction_id"], "expected": "positive"})[0] == 200
