@@ -26,8 +26,8 @@ test: .venv/.installed  ## the whole test suite
 check: .venv/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-serve: .venv/.installed  ## MLflow's endpoint for the champion, on port 5001 (PORT=...)
-	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow models serve -m models:/tweet-sentiment@champion --env-manager local -p $(PORT)
+serve: .venv/.installed  ## the champion's endpoint, on port 5001 (PORT=..., FLAGS="--workers 2")
+	$(BIN)/python -m steps.serve --port $(PORT) $(FLAGS)
 
 runs: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 	$(BIN)/mlflow ui --port 5000
@@ -37,6 +37,7 @@ bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench_networks.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_bert.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_compare.py --data "$(DATA)" --flags "$(FLAGS)"
+	$(BIN)/python tests/bench_serve.py
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence

@@ -134,7 +134,9 @@ def examine(
         refuse_rows_it_was_trained_on(entrant, dataset, test)
         model = load(entrant)
         found = score(entrant, model, dataset, test, human)
+        start = time.perf_counter()
         behaved[entrant.model_id] = behave(entrant, model)
+        found["suite_seconds"] = time.perf_counter() - start
         found |= {f"behaviour_{row.test}": float(row.rate) for row in behaved[entrant.model_id].itertuples()}
         wait([entry["memory"] for entry in entries])
         found |= costs.measure(model, test.texts, core_hour_price)

@@ -81,6 +81,33 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     mlflow.set_tracking_uri(None)
 
 
+@pytest.fixture(scope="session")
+def champions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two baselines of the sample: version 1 from few tweets, the champion, and 2 from all, the challenger."""
+    folder = tmp_path_factory.mktemp("champions")
+    (folder / "data").mkdir()
+    (folder / "data/sample").symlink_to(ROOT / "data/sample")
+    commands = [
+        ("steps.prepare", []),
+        *(
+            command
+            for rows in ("150", "")
+            for command in (
+                ("steps.train_baseline", ["--C", "4", "--max_rows", rows]),
+                ("steps.compare", []),
+                ("registry_scripts.register", []),
+                *([("registry_scripts.promote", [])] if rows else []),
+            )
+        ),
+    ]
+    lines = ["import importlib", *(f"importlib.import_module({step!r}).main({flags!r})" for step, flags in commands)]
+    own = environment(folder) | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=folder, env=own, capture_output=True, check=True, timeout=300
+    )
+    return folder
+
+
 def statuses() -> list[str]:
     """Return the status of every run in the store."""
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")

@@ -65,7 +65,9 @@ def test_mlflow_reads_conda_yaml_without_ignoring_a_dependency(caplog: pytest.Lo
 
 
 @pytest.mark.parametrize(
-    "requirements", [bag_of_ngrams.REQUIREMENTS, served.ONNX_REQUIREMENTS], ids=["baseline", "onnx"]
+    "requirements",
+    [bag_of_ngrams.REQUIREMENTS, served.ONNX_REQUIREMENTS, served.ENDPOINT_REQUIREMENTS],
+    ids=["baseline", "onnx", "endpoint"],
 )
 def test_a_served_model_needs_few_packages_all_pinned_as_in_the_lock(requirements: list[str]) -> None:
     pins = {canonicalize_name(pin.name): str(pin.specifier) for pin in LOCK}

@@ -16,7 +16,9 @@ import pytest
 
 from steps import prepare, train_keras
 from steps.sentiment import runs
+from steps.sentiment.served import ENDPOINT_REQUIREMENTS
 from tests.conftest import ROOT, environment
+from tests.serving import ingestion, serve
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,22 @@ def test_stock_mlflow_serves_it_there(served: Path, own: Path, tmp_path: Path) -
     assert [one["score"] for one in answers] == pytest.approx([one["score"] for one in here], abs=1e-5)
     assert [one["label"] for one in answers] == [one["label"] for one in here]
     assert answers[0]["score"] > answers[1]["score"]
+
+
+@pytest.fixture(scope="module")
+def with_endpoint(own: Path) -> Path:
+    """The same environment with what the entry point `serve` needs beside."""
+    install = [own / "python", "-m", "pip", "install", "--quiet", *ENDPOINT_REQUIREMENTS]
+    subprocess.run(install, check=True, timeout=600)
+    return own
+
+
+def test_the_endpoint_serves_it_there_and_tells_of_it(served: Path, with_endpoint: Path, tmp_path: Path) -> None:
+    with ingestion() as service:
+        variables = {"APPLICATIONINSIGHTS_CONNECTION_STRING": service.connection_string, "TMPDIR": str(tmp_path)}
+        python = str(with_endpoint / "python")
+        with serve(tmp_path, tmp_path, "--model", str(served), "--workers", "2", python=python, **variables) as server:
+            positive, negative = server.ask(["love it, best crew ever", "worst flight, I hate this"])
+            assert positive["score"] > negative["score"]
+            assert server.metric("sentiment_answers_total") == 2
+        assert set(service.ids()) == {positive["prediction_id"], negative["prediction_id"]}

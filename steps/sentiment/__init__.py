@@ -46,4 +46,17 @@ evidence_tables    those of its tables that only newer evidence has
 findings        what they say, as numbers
 slides          and as slides
 notebooks       notebooks run anew and what they are stored without
+deployed        the model that an endpoint answers with
+exchange        one HTTP request and its answer
+bodies          what the body of a request asks for
+predictions     signed ids of answers
+batching        the texts of concurrent requests, scored together
+counters        what an endpoint counts, for Prometheus
+telemetry       what an endpoint tells of its answers, in a thread of its own
+insights        the line to Azure Application Insights
+openapi         the endpoint's description of itself
+endpoint        the app: MLflow's protocol, feedback, health, metrics
+connections     HTTP connections with bounds
+worker          one process of an endpoint
+workers         its processes, watched
 """

@@ -24,6 +24,14 @@ ONNX_REQUIREMENTS = [
     "httptools==0.9.0",
 ]
 
+#: What the entry point `serve` needs beside the packages of the model that it serves.
+ENDPOINT_REQUIREMENTS = [
+    "azure-monitor-opentelemetry==1.8.11",
+    "orjson==3.13.0",
+    "prometheus-client==0.26.0",
+    "tqdm==4.70.1",
+]
+
 
 @dataclass(frozen=True)
 class Answers:

@@ -30,6 +30,12 @@ PATTERNS = {
 SHORT, LONG = 6, 21
 
 
+def of(text: str, names: tuple[str, ...]) -> dict[str, bool]:
+    """Return which of the slices `names` a text is in, as `flags` finds them; `short` and `long` are not among them."""
+    own = LINK.sub(" ", text)
+    return {name: bool(PATTERNS[name].search(text if name == "link" else own)) for name in names}
+
+
 def flags(texts: pd.Series) -> pd.DataFrame:
     """Return one boolean column per slice, of shape (n_texts, n_slices)."""
     words = texts.str.count(r"\S+").to_numpy(dtype=int)

@@ -76,7 +76,7 @@ def test_a_cell_that_does_not_end_well_is_one_clear_line(tmp_path: Path, source:
         ("RT:@a_b", "a handle: @a_b"),
         ("&#64;quokka says", "a handle: @quokka"),
         ("at /home/quokka/tweets.csv", "a path: /home/"),
-        ("from '/work/main'", "a path: /work/"),
+        ("from '/work/there'", "a path: /work/"),
         ("/tmp", "a path: /tmp"),
         ("C:\\Users\\quokka", "a path: C:\\"),
     ],
@@ -125,7 +125,7 @@ def test_metadata_of_an_editor_and_times_are_found() -> None:
 
 
 def test_a_figure_is_no_text() -> None:
-    figure = new_output("display_data", data={"image/png": "/work/main/@abc", "text/plain": "<Figure size 1x1>"})
+    figure = new_output("display_data", data={"image/png": "/work/there/@abc", "text/plain": "<Figure size 1x1>"})
     assert notebooks.shown(ran(figure)) == ["<Figure size 1x1>"]
     assert notebooks.flaws(ran(figure)) == []
 

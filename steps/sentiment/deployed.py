@@ -1,0 +1,177 @@
+"""The model that an endpoint answers with: fetched from where its URI says, who it is, and whether its alias has moved on."""
+
+import gc
+import inspect
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+import mlflow.pyfunc
+import yaml
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.tracking import MlflowClient
+
+from steps.sentiment.command_line import InputError, first_line
+from steps.sentiment.model import Answer
+
+#: What MLflow writes beside the files of a version that it fetches from the registry.
+REGISTERED = "registered_model_meta"
+_ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
+_WARM_UP = ["Lost my bag", "but the crew made my day :)", "@you " * 20]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a model is. `version` is its number in the registry, or its id where it does not come from there."""
+
+    name: str
+    version: str
+    model_id: str
+    family: str
+    dataset_digest: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as the answers of /health and /version show it."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "model_id": self.model_id,
+            "family": self.family,
+            "dataset_digest": self.dataset_digest,
+        }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A loaded model; `since` is when it was loaded, in seconds since 1970."""
+
+    identity: Identity
+    predict: Callable[[list[str], bool], list[dict[str, Any]]]
+    folder: Path
+    since: float
+
+
+def fetch(uri: str, beside: Path) -> Path:
+    """Return the folder of the model that a URI names: a copy below `beside`, or the folder itself if it is one.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if ":/" not in uri:
+        folder = Path(uri).resolve()
+    else:
+        beside.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(beside)))
+        except (MlflowException, OSError) as error:
+            reason = f"not found ({first_line(error)})"
+            raise InputError(f"model={uri}: {reason}; allowed: a version that was registered, or a folder") from error
+    if not (folder / "MLmodel").is_file():
+        raise InputError(
+            f"model={uri}: no model there; allowed: models:/<name>@<alias>, models:/<name>/<version>, a folder"
+        )
+    return folder
+
+
+def identify(folder: Path) -> Identity:
+    """Read who the model in a folder is."""
+    described = Model.load(str(folder))
+    registered = folder / REGISTERED
+    names = yaml.safe_load(registered.read_text(encoding="utf-8")) if registered.is_file() else {}
+    metadata = described.metadata or {}
+    model_id = described.model_id or described.model_uuid or "unknown"
+    return Identity(
+        name=str(names.get("model_name", folder.name)),
+        version=str(names.get("model_version", model_id)),
+        model_id=str(model_id),
+        family=str(metadata.get("family", "unknown")),
+        dataset_digest=str(metadata.get("dataset_digest", "unknown")),
+    )
+
+
+def load(folder: Path, uri: str, threads: int) -> Deployed:
+    """Load the model in a folder, as MLflow does but for its checks: the texts are checked before they get here.
+
+    Args:
+        folder: where its files are.
+        uri: what the person gave, for messages.
+        threads: that it may use for one batch.
+
+    Raises:
+        InputError: it does not load, or does not answer as docs/architecture.md says ("Model contract").
+    """
+    limit_threads(folder, threads)
+    try:
+        model = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+        # MLflow wraps `predict` in a check of every text, which takes longer than a small model.
+        own = inspect.unwrap(type(model).predict)
+
+        def predict(texts: list[str], explain: bool) -> list[dict[str, Any]]:
+            answers: list[dict[str, Any]] = own(model, None, texts, {"explain": explain})
+            return answers
+
+        for answer in [*predict(_WARM_UP, False), *predict(_WARM_UP, True)]:
+            Answer.model_validate(answer, strict=True)
+    except Exception as error:
+        raise InputError(f"model={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
+    settle()
+    return Deployed(identify(folder), predict, folder, time.time())
+
+
+def settle() -> None:
+    """Free what a model before has left, and spare the collector the walk through the present one between two requests."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def limit_threads(folder: Path, threads: int) -> None:
+    """Give the onnxruntime sessions that are made from now on `threads` threads each.
+
+    The file that shipped with a model makes them without options, and would take a thread per core in every worker.
+    """
+    requirements = folder / "requirements.txt"
+    if not requirements.is_file() or "onnxruntime" not in requirements.read_text(encoding="utf-8"):
+        return
+    import onnxruntime  # noqa: PLC0415 - a model of another kind is served without it
+
+    own = getattr(onnxruntime.InferenceSession, "unlimited", onnxruntime.InferenceSession)
+
+    class Limited(own):  # type: ignore[misc, valid-type]
+        unlimited = own
+
+        def __init__(self, path: Any, sess_options: Any = None, **rest: Any) -> None:
+            options = sess_options or onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+            # Threads that spin while they wait take the cores of the other workers and of the event loop.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            super().__init__(path, options, **rest)
+
+    onnxruntime.InferenceSession = Limited
+
+
+def cores() -> int:
+    """Return how many cores this process may use: those it is bound to, and no more than its container's share."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(bound, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or no limit ("max")
+        return bound
+
+
+def alias_of(uri: str) -> tuple[str, str] | None:
+    """Return name and alias of a URI `models:/<name>@<alias>`, or None."""
+    found = _ALIAS.fullmatch(uri)
+    return (found[1], found[2]) if found else None
+
+
+def version_at(name: str, alias: str) -> str:
+    """Return the number of the version that holds an alias now."""
+    return str(MlflowClient().get_model_version_by_alias(name, alias).version)
