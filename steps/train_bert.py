@@ -180,9 +180,10 @@ def log(name: str, given: Values, data: Inputs, dataset: Dataset, history: list[
     texts, labels = frame["text"].tolist(), frame["label"].to_numpy()
     loading = {"cased": data.reader.cased, "padding": data.reader.padding, "max_length": data.reader.max_length}
     with tempfile.TemporaryDirectory() as beside:
-        full, eight, whole = Path(beside, "full"), Path(beside, "eight"), Path(beside, "encoder")
+        # What is served is called `model`, whichever it is: MLflow keeps a folder under its own name.
+        full, eight, whole = Path(beside, "full/model"), Path(beside, "eight/model"), Path(beside, "encoder")
         for folder in (full, eight):
-            folder.mkdir()
+            folder.mkdir(parents=True)
             data.reader.tokenizer.save(str(folder / "tokenizer.json"))
         transformer.export(network, exported := Path(beside, "exported.onnx"))
         quantization.fuse(exported, full / "model.onnx", network.config.num_attention_heads, network.config.hidden_size)
