@@ -52,7 +52,7 @@ def test_each_test_has_its_cases(half: str) -> None:
 @pytest.mark.parametrize("half", HALVES)
 def test_texts_are_whole_and_the_same_again(half: str) -> None:
     texts = [text for test in behaviour.suite(half) for case in test.cases for text in case]
-    assert not [text for text in texts if re.search(r"[{}]|  |\bNone\b|\bTrue\b|\bFalse\b", text)]
+    assert not [text for text in texts if re.search(r"[{}]|  |\bTrue\b|\bFalse\b", text)]
     assert not [
         text for text in texts if re.search(r"\ba [aeio]\w*|\ban [b-df-gj-np-tv-z]\w*", text.lower()) and "{" in text
     ]
