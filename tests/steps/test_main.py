@@ -43,7 +43,7 @@ def test_a_second_run_reuses_every_step(thread: subprocess.CompletedProcess[str]
     done = progress(again.stdout)
     assert tuple(done) == STEPS
     assert not [what for what in done.values() if "done in" in what]
-    assert again.stdout.split("\n| model", 1)[1] == thread.stdout.split("\n| model", 1)[1]
+    assert again.stdout.split("\n| model ", 1)[1] == thread.stdout.split("\n| model ", 1)[1]
 
 
 def test_a_better_model_replaces_the_champion(run_in: Run, tmp_path: Path) -> None:
