@@ -73,7 +73,7 @@ def export(found: Comparison, folder: Path) -> list[Path]:
     written = []
     for entry in found.result["models"]:
         run = runs.get(entry["run_id"], "comparison")
-        target = folder / found.result["dataset_digest"] / f"{entry['family']}-{run.info.run_id[:8]}"
+        target = evidence.place(folder, found.result["dataset_digest"], entry["family"], run.info.run_id)
         others = [model_id for model_id in found.model_ids if model_id != entry["model_id"]]
         own = {
             "scores.parquet": scores.drop(columns=others).rename(columns={entry["model_id"]: "score"}),

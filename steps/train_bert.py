@@ -104,8 +104,20 @@ def settings(given: Values, rows: int) -> Settings:
 
 @dataclass(frozen=True)
 class Inputs:
-    """An encoder and how it reads, the training of it that is wanted, the tweets and written examples that it has read."""
+    """An encoder and how it reads, the training of it that is wanted, and what it has read.
 
+    Attributes:
+        encoder: its name; of one that was fine-tuned before, that of the encoder which it began with.
+        folder: of its files.
+        reader: how it reads.
+        settings: of the training.
+        network: the encoder with its head.
+        rows: tweets and written examples to learn from, and those of validation.
+        tweets: how many of the rows to learn from are tweets.
+        written: the texts of the others.
+    """
+
+    encoder: str
     folder: Path
     reader: Reader
     settings: Settings
@@ -132,7 +144,8 @@ def inputs(dataset: Dataset, folder: Path, given: Values) -> Inputs:
         return Rows(reader.encode(frame["text"].tolist()), frame["label"].to_numpy())
 
     data = Data(rows(train, written), rows(validation), reader.padding)
-    return Inputs(folder, reader, wanted, network, data, len(train), written["text"].tolist())
+    name = transformer.origin(folder) or Path(given.encoder).name
+    return Inputs(name, folder, reader, wanted, network, data, len(train), written["text"].tolist())
 
 
 def checkpoint(digest: str, max_length: int, tweets: int, written: list[str], wanted: Settings) -> Checkpoint:
@@ -161,20 +174,16 @@ def main(argv: list[str] | None = None) -> None:
         return
     # The packaged encoder is one and the same: the code holds its digest.
     read = dataset.digest if given.encoder == encoder.MINILM else digest
-    name = f"bert {transformer.origin(folder) or Path(given.encoder).name}" + (" float32" if given.bits == "32" else "")
+    name = f"bert {data.encoder}" + (" float32" if given.bits == "32" else "")
     with tracking.step("train_bert", given.texts, read, name):
-        history = (
-            fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
-            if data.settings.epochs
-            else []
-        )
-        uri = log(name, given, data, dataset, history)
+        history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
+        uri = log(name, given.bits, data, dataset, history)
         kept.remove()
     seconds = sum(values["epoch_seconds"] for values in history)
     print(f"train_bert: {uri}, {name}, {seconds:.1f} s on {data.tweets:,} tweets")
 
 
-def log(name: str, given: Values, data: Inputs, dataset: Dataset, history: list[dict[str, float]]) -> str:
+def log(name: str, bits: str, data: Inputs, dataset: Dataset, history: list[dict[str, float]]) -> str:
     """Export and quantise the fine-tuned network, check and log it in the active run; return the URI of the model."""
     frame, network = dataset.split("validation"), data.network
     texts, labels = frame["text"].tolist(), frame["label"].to_numpy()
@@ -190,9 +199,9 @@ def log(name: str, given: Values, data: Inputs, dataset: Dataset, history: list[
         quantization.quantize(full / "model.onnx", eight / "model.onnx")
         print("scoring the validation tweets, in full precision and in eight bits", flush=True)
         some = {folder: quantization.logits(folder, loading, texts[:IN_FULL]) for folder in (full, eight)}
-        served = full if given.bits == "32" else eight
+        served = full if bits == "32" else eight
         logits = np.concatenate([some[served], quantization.logits(served, loading, texts[IN_FULL:])])
-        transformer.save(network, transformer.origin(data.folder) or Path(given.encoder).name, data.folder, whole)
+        transformer.save(network, data.encoder, data.folder, whole)
         trained = tracking.Trained(
             family=FAMILY,
             name=name,

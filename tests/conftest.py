@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from hypothesis import settings
+from mlflow.tracking import MlflowClient
 
 # The same examples everywhere: a red test in CI is red at home too.
 settings.register_profile("repeatable", derandomize=True, print_blob=True)
@@ -24,6 +25,14 @@ def environment(folder: Path) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), ours["PATH"]])
     return {**ours, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"}
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store's database: making MLflow's tables takes seconds, a copy does not."""
+    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{database}").search_experiments()
+    return database
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,9 @@ def examples(cases: int, seed: int = 0) -> pd.DataFrame:
         for case, says in zip(test.cases, test.says, strict=True)
         for text in case[: 1 if test.appended else None]
     }
-    found = pd.DataFrame({"text": list(rows), "target": list(rows.values())})
+    found = pd.DataFrame(
+        {"text": pd.Series(list(rows), dtype="object"), "target": pd.Series(list(rows.values()), dtype="float64")}
+    )
     return found.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 

@@ -3,8 +3,6 @@
 It holds tweets, handles and links masked: an artifact of the comparison's run, never a file of the repository.
 """
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
+
+from steps.sentiment import plots
 
 #: The artifact.
 PAGE = "comparison.html"
@@ -59,8 +59,8 @@ def render(
             model: {kind: rows.to_dict("records") for kind, rows in own.groupby("kind", sort=False)}
             for model, own in errors.groupby("model", sort=False)
         },
-        figures={name: _png(figure) for name, figure in figures.items() if not name.startswith("confusion")},
-        confusions={name: _png(figure) for name, figure in figures.items() if name.startswith("confusion")},
+        figures={name: plots.as_text(figure) for name, figure in figures.items() if not name.startswith("confusion")},
+        confusions={name: plots.as_text(figure) for name, figure in figures.items() if name.startswith("confusion")},
         shade=_shade,
     )
 
@@ -98,9 +98,3 @@ def _shade(value: float, low: float, high: float) -> str:
     # Background of a cell: the nearer to `high`, the redder. Readable on light and dark pages alike.
     share = min(max((value - low) / (high - low), 0.0), 1.0)
     return f"background: rgb(220 50 47 / {0.75 * share:.2f})"
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -63,11 +63,13 @@ Handler = Callable[[Exchange, Note], Awaitable[_Answer]]
 
 
 class Endpoint:
-    """The app of one worker. `load` turns it on before the first request; `stopping` turns it off."""
+    """The app of one worker. `use` turns it on before the first request; `stopping` turns it off."""
 
-    def __init__(self, limits: Limits, access: Access, signer: Signer, telemetry: Telemetry | Silence) -> None:
-        self._limits, self._access, self._signer, self._telemetry = limits, access, signer, telemetry
-        self.counters = Counters()
+    def __init__(
+        self, limits: Limits, access: Access, signer: Signer, counters: Counters, telemetry: Telemetry | Silence
+    ) -> None:
+        self._limits, self._access, self._signer = limits, access, signer
+        self.counters, self._telemetry = counters, telemetry
         self.stopping = False
         self.waiting = 0
         self._held = Held(HELD_BODIES * limits.max_bytes)

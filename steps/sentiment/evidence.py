@@ -33,6 +33,11 @@ def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) ->
             small.to_parquet(beside / name, index=False, compression="zstd")
 
 
+def place(evidence: Path, digest: str, family: str, run_id: str) -> Path:
+    """Return the folder of one model's evidence: of the dataset that it was compared on, its family and its training run."""
+    return evidence / digest / f"{family}-{run_id[:8]}"
+
+
 def reached(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, Any]:
     """Return what one model of a comparison is, and what training and comparison measured of it."""
     return {
@@ -148,7 +153,7 @@ def _table(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
 def _titles(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[str]:
     """Return names without flags; where two would be one, with the training tweets, and else as they are."""
     runs = [run for run, _ in models]
-    short = [_short(run) for run in runs]
+    short = [judgement.kind(run["name"]) for run in runs]
     long = [f"{one}, {run['training_metrics']['train_rows']:,.0f} tweets" for one, run in zip(short, runs, strict=True)]
     return [
         one if short.count(one) == 1 else more if long.count(more) == 1 else run["name"]
@@ -209,10 +214,6 @@ def _learning_curves(found: list[dict[str, Any]], path: Path) -> list[str]:
     ]
     table = markdown(rows)
     return [f"{table}\n\n![learning curves](results/figures/{path.name})\n"]
-
-
-def _short(run: dict[str, Any]) -> str:
-    return " ".join(word for word in run["name"].split() if "=" not in word)
 
 
 def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:

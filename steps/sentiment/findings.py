@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from cleanlab.count import estimate_joint
 from scipy import stats
 
 from steps.sentiment import evidence, judgement
@@ -42,7 +43,7 @@ class Model:
     @property
     def kind(self) -> str:
         """What it is, without the flags that tell it from others of its kind."""
-        return " ".join(word for word in self.run["name"].split() if "=" not in word)
+        return judgement.kind(self.run["name"])
 
     @property
     def name(self) -> str:
@@ -104,7 +105,7 @@ def read(folder: Path, digest: str = "") -> list[Model]:
     models = []
     for run, scores in found:
         if run["dataset_digest"] == digest:
-            path = folder / digest / f"{run['family']}-{run['run_id'][:8]}" / "human_scores.parquet"
+            path = evidence.place(folder, digest, run["family"], run["run_id"]) / "human_scores.parquet"
             models.append(Model(run, scores, pd.read_parquet(path) if path.exists() else None))
     if not models:
         raise ValueError(f"no evidence of dataset {digest or '(any)'} in {folder}; there is some of {list(there)}")
@@ -185,21 +186,17 @@ def wrong_together(models: Sequence[Model]) -> pd.DataFrame:
 
 
 def wrong_labels(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Estimate the share of wrong labels by confident learning (Northcutt, Jiang and Chuang 2021).
+    """Estimate the share of wrong labels by confident learning (Northcutt, Jiang and Chuang 2021, by cleanlab).
 
     A row speaks against its label when the model is surer of the other class than it is, on average, of that class's own rows.
 
     Args:
-        labels: 0 or 1, shape (n,).
+        labels: 0 or 1, shape (n,), both present.
         scores: P(label 1) by a model that was not trained on these rows, shape (n,).
     """
-    positive = labels.astype(bool)
-    surely = {1: scores >= scores[positive].mean(), 0: scores <= scores[~positive].mean()}
-    share = 0.0
-    for label, rows in ((1, positive), (0, ~positive)):
-        against, with_it = (surely[1 - label] & rows).sum(), (surely[label] & rows).sum()
-        share += rows.mean() * against / max(against + with_it, 1)
-    return float(share)
+    scores = scores.astype(float)
+    joint = estimate_joint(labels.astype(int), np.column_stack([1 - scores, scores]))
+    return float(1 - np.trace(joint))
 
 
 def needed(disagreements: int) -> int:

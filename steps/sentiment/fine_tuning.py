@@ -116,12 +116,14 @@ def fit(
         on_epoch: is told of each epoch, from 1, and its values when it ends; also of those before a kill.
 
     Returns:
-        The values of each epoch.
+        The values of each epoch; none where `settings` want none, and the network stays as it is.
 
     Raises:
         InputError: the checkpoint is damaged or of another shape; not enough memory.
         RefusedError: the training diverged; the checkpoint before that stays.
     """
+    if not settings.epochs:
+        return []
     keep_memory()
     if place.is_main_process:
         checkpoint.take()

@@ -58,6 +58,11 @@ def judge_human(human: Rows, seed: int) -> Measured:
     return found
 
 
+def kind(name: str) -> str:
+    """Return what a model of this name is, without the flags that tell it from others of its kind."""
+    return " ".join(word for word in name.split() if "=" not in word)
+
+
 def learning_curves(
     models: Iterable[tuple[str, Mapping[str, float]]], sizes: int = SIZES
 ) -> dict[str, dict[int, tuple[float, float, float]]]:
@@ -72,9 +77,8 @@ def learning_curves(
     for name, found in models:
         if "train_rows" not in found:
             continue
-        short = " ".join(word for word in name.split() if "=" not in word)
         point = (found["test_roc_auc"], found["test_roc_auc_low"], found["test_roc_auc_high"])
-        curves.setdefault(short, {}).setdefault(int(found["train_rows"]), point)
+        curves.setdefault(kind(name), {}).setdefault(int(found["train_rows"]), point)
     return {name: points for name, points in curves.items() if len(points) >= sizes}
 
 

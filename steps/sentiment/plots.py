@@ -1,5 +1,7 @@
 """Labels and scores -> figures. Pure: nothing is saved or shown here."""
 
+import base64
+import io
 import textwrap
 from collections.abc import Mapping
 
@@ -190,6 +192,13 @@ def matrix(shares: pd.DataFrame, title: str) -> Figure:
     )
     axes.set(title=title)
     return figure
+
+
+def as_text(figure: Figure) -> str:
+    """Return a figure as PNG in base64, as it stands within a page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _square() -> tuple[Figure, Axes]:

@@ -1,7 +1,5 @@
 """The readable page of a prepared dataset: one self-contained HTML file, users masked."""
 
-import base64
-import io
 import itertools
 import re
 from pathlib import Path
@@ -53,7 +51,7 @@ def render(prepared: Prepared, profiled: pd.DataFrame, described: dict[str, Any]
         counts=prepared.counts,
         balance=balance,
         shares=described["shares"],
-        figures={name: _png(figure) for name, figure in figures.items()},
+        figures={name: plots.as_text(figure) for name, figure in figures.items()},
         examples=[(masked(before), masked(after)) for before, after in prepared.repaired[:EXAMPLES]],
     )
 
@@ -98,9 +96,3 @@ def top_words(profiled: pd.DataFrame) -> dict[str, Figure]:
             ("positive", [index for index in order[::-1][:TOP_WORDS] if z[index] > 0], "tab:green"),
         )
     }
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,6 +1,7 @@
 """Kinds of text that a model must also be good at (after Made-With-ML's slices and CheckList's capabilities)."""
 
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -30,18 +31,15 @@ PATTERNS = {
 SHORT, LONG = 6, 21
 
 
-def of(text: str, names: tuple[str, ...]) -> dict[str, bool]:
-    """Return which of the slices `names` a text is in, as `flags` finds them; `short` and `long` are not among them."""
-    own = LINK.sub(" ", text)
+def of(text: str, names: Iterable[str] = PATTERNS) -> dict[str, bool]:
+    """Return which of the slices `names` a text is in; `short` and `long` are not among them."""
+    own = LINK.sub(" ", text)  # signs inside a link are not the author's
     return {name: bool(PATTERNS[name].search(text if name == "link" else own)) for name in names}
 
 
 def flags(texts: pd.Series) -> pd.DataFrame:
     """Return one boolean column per slice, of shape (n_texts, n_slices)."""
     words = texts.str.count(r"\S+").to_numpy(dtype=int)
-    own = [LINK.sub(" ", text) for text in texts]  # signs inside a link are not the author's
-    found = {
-        name: [bool(pattern.search(text)) for text in (texts if name == "link" else own)]
-        for name, pattern in PATTERNS.items()
-    }
+    rows = [of(text) for text in texts]
+    found = {name: [row[name] for row in rows] for name in PATTERNS}
     return pd.DataFrame({**found, "short": words <= SHORT, "long": words >= LONG}, index=texts.index)

@@ -22,6 +22,7 @@ import uvicorn
 
 from steps.sentiment import deployed
 from steps.sentiment.connections import Connection
+from steps.sentiment.counters import Counters
 from steps.sentiment.endpoint import Access, Endpoint, Limits
 from steps.sentiment.predictions import Signer
 from steps.sentiment.telemetry import open_telemetry
@@ -67,15 +68,14 @@ def run(settings: Settings, listening: socket.socket, ready: Any = None) -> None
     sys.setswitchinterval(_SWITCH_SECONDS)
     os.environ["RAYON_NUM_THREADS"] = str(settings.threads)  # of the tokenizers
     loaded = deployed.load(settings.folder, settings.uri, settings.threads)
-    counts: list[Endpoint] = []
+    counters = Counters()
     telemetry = open_telemetry(
         settings.connection_string,
         settings.telemetry_cache,
         settings.telemetry_text,
-        lambda fate, number: counts[0].counters.events.labels(fate).inc(number),
+        lambda fate, number: counters.events.labels(fate).inc(number),
     )
-    endpoint = Endpoint(settings.limits, settings.access, Signer(settings.signing_key), telemetry)
-    counts.append(endpoint)
+    endpoint = Endpoint(settings.limits, settings.access, Signer(settings.signing_key), counters, telemetry)
     config = uvicorn.Config(
         endpoint,
         http=Connection,

@@ -113,17 +113,27 @@ def models(template: tuple[Path, Models], database: Path) -> Models:
     return template[1]
 
 
+def brought_to(kept: Path, database: Path, *commands: tuple[Main, list[str]]) -> Path:
+    """Run commands on the open store, or copy what they have left before; return the copy that is kept."""
+    if kept.exists():
+        copy(kept, database)
+        return kept
+    for main, argv in commands:
+        main(argv)
+    copy(database, kept)
+    return kept
+
+
 @pytest.fixture
 def rivals(models: Models, database: Path, template: tuple[Path, Models]) -> Models:
     """The weak model is champion, the strong one challenger; what they are compared by is to be planted."""
-    kept = template[0] / "rivals.db"
-    if kept.exists():
-        copy(kept, database)
-        return models
-    register.main(["--model", models.weak])
-    promote.main([])
-    register.main(["--model", models.strong])
-    copy(database, kept)
+    brought_to(
+        template[0] / "rivals.db",
+        database,
+        (register.main, ["--model", models.weak]),
+        (promote.main, []),
+        (register.main, ["--model", models.strong]),
+    )
     return models
 
 

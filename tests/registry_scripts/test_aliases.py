@@ -19,6 +19,7 @@ from tests.registry_scripts.conftest import (
     Models,
     added,
     assert_in_step,
+    brought_to,
     copy,
     crash_at,
     crashes,
@@ -161,18 +162,16 @@ def test_a_version_is_found_by_its_number_or_named_as_missing(models: Models) ->
 @pytest.fixture
 def start(models: Models, database: Path, template: tuple[Path, Models]) -> Path:
     """A copy of the open store, in which there are a champion, a previous one and a challenger."""
-    kept = template[0] / "three.db"
-    if kept.exists():
-        copy(kept, database)
-        return kept
-    register.main(["--model", models.weak])
-    promote.main([])
-    register.main(["--model", models.strong])
-    promote.main([])
-    rollback.main([])
-    register.main(["--model", models.other])
-    copy(database, kept)
-    return kept
+    return brought_to(
+        template[0] / "three.db",
+        database,
+        (register.main, ["--model", models.weak]),
+        (promote.main, []),
+        (register.main, ["--model", models.strong]),
+        (promote.main, []),
+        (rollback.main, []),
+        (register.main, ["--model", models.other]),
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,6 @@ from steps.sentiment.command_line import RefusedError
 from tests.registry_scripts.conftest import ROOT, CrashError, crash_at, expire_locks, opened
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store's database: making MLflow's tables takes seconds, a copy does not."""
-    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{database}").search_experiments()
-    return database
-
-
 @pytest.fixture(autouse=True)
 def store(empty: Path, tmp_path: Path) -> Iterator[Path]:
     """An empty store of the test's own."""

@@ -36,16 +36,22 @@ async def _started(model: Model) -> None:
         await asyncio.sleep(0.001)
 
 
+async def _gathered(model: Model, requests: list[list[str]]) -> list["asyncio.Task[list[dict[str, Any]]]"]:
+    """Ask for `first` and, while its round lasts, for each of the requests; return all their tasks, that one's first."""
+    batches = Batches(model)
+    model.gate.clear()
+    first = asyncio.create_task(batches.answer(["first"], False))
+    await _started(model)
+    others = [asyncio.create_task(batches.answer(texts, False)) for texts in requests]
+    await asyncio.sleep(0.05)
+    model.gate.set()
+    return [first, *others]
+
+
 def test_what_gathers_during_a_round_is_the_next_one() -> None:
     async def main() -> None:
         model = Model()
-        batches = Batches(model)
-        model.gate.clear()
-        first = asyncio.create_task(batches.answer(["first"], False))
-        await _started(model)
-        others = [asyncio.create_task(batches.answer([f"{number}a", f"{number}b"], False)) for number in range(5)]
-        await asyncio.sleep(0.05)
-        model.gate.set()
+        first, *others = await _gathered(model, [[f"{number}a", f"{number}b"] for number in range(5)])
         assert said(await first) == ["first"]
         for number, other in enumerate(others):
             assert said(await other) == [f"{number}a", f"{number}b"]
@@ -91,14 +97,7 @@ def test_a_long_request_lets_a_later_one_pass() -> None:
 
 def test_one_request_that_makes_the_model_fail_fails_alone() -> None:
     async def main() -> None:
-        model = Model()
-        batches = Batches(model)
-        model.gate.clear()
-        first = asyncio.create_task(batches.answer(["first"], False))
-        await _started(model)
-        others = [asyncio.create_task(batches.answer(texts, False)) for texts in (["a", "b"], ["c", "poison"], ["d"])]
-        await asyncio.sleep(0.05)
-        model.gate.set()
+        first, *others = await _gathered(Model(), [["a", "b"], ["c", "poison"], ["d"]])
         await first
         assert said(await others[0]) == ["a", "b"]
         with pytest.raises(ValueError, match="no model can take"):

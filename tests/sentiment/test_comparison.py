@@ -18,14 +18,6 @@ from steps.sentiment.dataset import Dataset
 DIGEST = "0123456789abcdef"
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store's database: making MLflow's tables takes seconds, a copy does not."""
-    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{database}").search_experiments()
-    return database
-
-
 @pytest.fixture(autouse=True)
 def opened(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlflow.db").write_bytes(empty.read_bytes())

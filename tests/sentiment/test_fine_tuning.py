@@ -142,6 +142,14 @@ def test_the_best_epoch_is_returned_and_patience_ends_it(
     assert roc_auc_score(DATA.validation.labels, found) == pytest.approx(max(aucs), abs=1e-9)
 
 
+def test_no_epoch_leaves_the_network_as_it_is_and_keeps_no_checkpoint(fit: Fit, encoder: Path, tmp_path: Path) -> None:
+    network, before = transformer.build(encoder, TOY), transformer.build(encoder, TOY)
+    network, history = fit(dataclasses.replace(TOY, epochs=0), tmp_path / "kept", network=network)
+    assert history == []
+    assert equal(network, before)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_an_only_epoch_is_the_best_even_where_it_orders_all_the_wrong_way_round(
     fit: Fit, encoder: Path, place: fine_tuning.Accelerator, tmp_path: Path
 ) -> None:
