@@ -8,13 +8,14 @@
 Encoders: `minilm` (packaged, default), a local folder as transformers saves it, a name of the Hugging Face hub, or what a
 finished run has fine-tuned, which then learns on, or with `epochs=0` is served as it is. Validation chooses the epoch. Killed,
 the same command goes on from its last checkpoint, two minutes back at most. On two cores with bfloat16 instructions it learns
-about 200 tweets a second: five minutes for 64,000 tweets, two hours for 1.5 million; 3 GiB. A GPU, or several, are used where
-there are some. Leaves a finished run with the model (ONNX and tokenizer), the fine-tuned encoder with its head as a folder
-that `encoder` takes again, metrics of each epoch and figures.
+from 200 tweets a second in small batches to 400 in large ones: five minutes for 64,000 tweets, an hour for 1.5 million;
+4 GiB. A GPU, or several, are used where there are some. Leaves a finished run with the model (ONNX and tokenizer), the
+fine-tuned encoder with its head as a folder that `encoder` takes again, metrics of each epoch and figures.
 """
 
 import hashlib
 import json
+import math
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ SMOKE_PARAMETERS = {"max_rows": "600", "epochs": "1", "max_length": "32"}
 #: Tweets of which the default number of epochs makes about as many, within bounds: a few thousand tweets seen more than twice
 #: rank their own validation rows better and other people's tweets worse (docs/log.md).
 TWEETS, MOST_EPOCHS = 64_000, 2
+#: Tweets in a step at most by default: large batches are faster, and a training wants a thousand steps.
+MOST_IN_STEP = 256
 #: Validation tweets that the network scores in full precision, too, which takes minutes for all of them.
 IN_FULL = 5_000
 #: Validation tweets that are scored once more, one by one and by torch.
@@ -60,9 +63,21 @@ def flags() -> Flags:
     flags.flag("examples", "0", "cases of each behavioural test's development half to learn from as well", integer(0))
     flags.flag("seed", "0", "of head, order and dropout", integer())
     flags.flag("head", standard.head, "what stands for a text: mean of its pieces, or cls", one_of(transformer.HEADS))
-    flags.flag("learning_rate", str(standard.learning_rate), "the highest, of AdamW", positive_number)
+    flags.flag(
+        "learning_rate",
+        "",
+        f"the highest, of AdamW; default: {standard.learning_rate:g} in batches of {standard.batch_size}, "
+        "and larger as the root of the batch",
+        optional(positive_number),
+    )
     flags.flag("layer_decay", str(standard.layer_decay), "of the learning rate, from layer to layer down", _decay)
-    flags.flag("batch_size", str(standard.batch_size), "tweets in a step, of all processes together", integer(1))
+    flags.flag(
+        "batch_size",
+        "",
+        "tweets in a step, of all processes together; "
+        f"default: a thousandth of the tweets, from {standard.batch_size} to {MOST_IN_STEP}",
+        optional(integer(1)),
+    )
     flags.flag(
         "epochs", "", f"at most; default: from 1 to {MOST_EPOCHS}, about {TWEETS:,} tweets", optional(integer(0))
     )
@@ -88,11 +103,13 @@ def _decay(text: str) -> float:
 
 def settings(given: Values, rows: int) -> Settings:
     """Return the training on `rows` tweets that the flags describe."""
+    standard = Settings()
+    batch_size = given.batch_size or int(np.clip(rows // 1000, standard.batch_size, MOST_IN_STEP))
     return Settings(
         given.head,
-        given.learning_rate,
+        given.learning_rate or standard.learning_rate * math.sqrt(batch_size / standard.batch_size),
         given.layer_decay,
-        given.batch_size,
+        batch_size,
         int(np.clip(TWEETS // max(rows, 1), 1, MOST_EPOCHS)) if given.epochs is None else given.epochs,
         given.patience,
         given.freeze_layers,
