@@ -157,7 +157,7 @@ def inputs(dataset: Dataset, folder: Path, given: Values) -> Inputs:
     network = transformer.build(folder, wanted)  # before minutes of reading: it may refuse
 
     def rows(*frames: pd.DataFrame) -> Rows:
-        frame = pd.concat(frames)
+        frame = pd.concat([frame for frame in frames if len(frame)])
         return Rows(reader.encode(frame["text"].tolist()), frame["label"].to_numpy())
 
     data = Data(rows(train, written), rows(validation), reader.padding)

@@ -160,14 +160,21 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
 
-def calibrate(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
-    """Return slope and intercept so that sigmoid(slope * logit + intercept) is calibrated (Platt 1999).
+def calibrate(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float, float]:
+    """Return slope, bend and intercept so that sigmoid(slope * logit + bend * logit**3 + intercept) is calibrated.
 
-    The slope stays above 0, so that calibration never turns the model's ranking around.
+    Platt 1999 with a cubic term, since a network that learned from smoothed labels holds its surest logits back. The slope
+    stays above 0 and the bend is never below, so that calibration never turns the model's ranking around.
     """
-    fitted = LogisticRegression(C=np.inf).fit(np.asarray(logits, dtype=float)[:, None], labels)
-    slope = float(fitted.coef_[0, 0])
-    return (slope, float(fitted.intercept_[0])) if slope > 0 else (1.0, 0.0)
+    logits = np.asarray(logits, dtype=float)
+    scale = float(logits.std()) or 1.0
+    unit = logits / scale
+    for features in ((unit, unit**3), (unit,)):
+        fitted = LogisticRegression(C=np.inf).fit(np.stack(features, axis=1), labels)
+        slope, bend = (*map(float, fitted.coef_[0]), 0.0)[:2]
+        if slope > 0 and bend >= 0:
+            return slope / scale, bend / scale**3, float(fitted.intercept_[0])
+    return 1.0, 0.0, 0.0
 
 
 def unsure_band(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from steps.sentiment.command_line import InputError
 from steps.sentiment.comparison import RESULT, TABLE, hash_tag
 from steps.sentiment.dataset import Dataset, load
 from steps.sentiment.keys import MODEL_FILE, code_digest, step_key
-from steps.sentiment.model import sigmoid
+from steps.sentiment.model import calibrated
 from steps.sentiment.runs import EXPERIMENT
 from steps.sentiment.trained import Trained
 
@@ -142,13 +142,14 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
     """
     labels = validation["label"].to_numpy()
     metrics.refuse_collapse(labels, trained.validation_logits)
-    slope, intercept = metrics.calibrate(labels, trained.validation_logits)
-    scores = sigmoid(slope * trained.validation_logits + intercept)
+    slope, bend, intercept = metrics.calibrate(labels, trained.validation_logits)
+    calibration = {"slope": slope, "bend": bend, "intercept": intercept}
+    scores = calibrated(trained.validation_logits, calibration)
     band = metrics.unsure_band(labels, scores)
     settings = {
         "family": trained.family,
         "loader": trained.loader,
-        "calibration": {"slope": slope, "intercept": intercept},
+        "calibration": calibration,
         "unsure": band,
         trained.loader: trained.settings,
     }

@@ -85,7 +85,7 @@ def loaded(folder: Path) -> SentimentModel:
     described = {
         "family": "baseline",
         "loader": "tfidf",
-        "calibration": {"slope": 2.0, "intercept": -0.1},
+        "calibration": {"slope": 2.0, "bend": 0.0, "intercept": -0.1},
         "unsure": [0.4, 0.6],
         "tfidf": {"max_ngram": 3},
     }

@@ -21,7 +21,7 @@ def saved(folder: Path, words: int) -> str:
         files / "weights.npz", ngrams=ngrams, idf=np.ones(words), coefficients=np.ones(words), intercept=-np.ones(1)
     )
     settings = {"loader": "tfidf", "tfidf": {"max_ngram": 1}, "unsure": [0.5, 0.5]}
-    settings["calibration"] = {"slope": 1.0, "intercept": 0.0}
+    settings["calibration"] = {"slope": 1.0, "bend": 0.0, "intercept": 0.0}
     (files / "model.json").write_text(json.dumps(settings), encoding="utf-8")
     example = (["good"], {"explain": False})
     artifacts = {"model": str(files)}
