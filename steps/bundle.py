@@ -15,7 +15,7 @@ from typing import Any
 import mlflow.artifacts
 import yaml
 
-from steps.sentiment import bundled, command_line, comparison, evidence, folders, registry, runs, tracking
+from steps.sentiment import bundled, command_line, comparison, folders, model_card, registry, runs, tracking
 from steps.sentiment.command_line import Flags, InputError, RefusedError
 from steps.sentiment.comparison import Comparison
 from steps.sentiment.registry import Version
@@ -29,27 +29,13 @@ def flags() -> Flags:
     return Flags("bundle", __doc__)
 
 
-def card(facts: dict[str, Any]) -> str:
-    """Return the model card in Markdown."""
-    test, training = facts["test_metrics"], facts["training_metrics"]
-    accuracy, auc, human = (
-        evidence.figure(test, name) for name in ("test_accuracy", "test_roc_auc", "human_test_accuracy")
-    )
-    return f"""# The bundled model: {facts["name"]}
+def readme(facts: dict[str, Any]) -> str:
+    """Return the model card with what stands beside it, in Markdown."""
+    return f"""# The bundled model
 
-Made by `make bundle` from version {facts["version"]} of a registry (run `{facts["run_id"][:8]}`, commit `{facts["commit"][:8]}`).
+Made by `make bundle` from version {facts["version"]} of a registry.
 
-- **Does**: tells whether the author of an English tweet feels negative or positive, with a calibrated score and a mark
-  where it is not to be trusted. It knows no neutral tweet, and no other language.
-- **Trained on** {training["train_rows"]:,.0f} tweets of {facts["dataset_source"]} (dataset `{facts["dataset_digest"]}`),
-  labelled by the emoticon that they held, of April to June 2009: labels are noisy, and newer words unknown to it.
-- **Reached** on {facts["test_rows"]:,} test tweets: accuracy {accuracy}, ROC AUC {auc},
-  ECE {test["test_ece"]:.4f}; on {facts["human_test_rows"]} tweets labelled by people: accuracy {human}.
-  Intervals are 95 %.
-- **Costs** {training["model_size_mb"]:.1f} MB, {test["predict_ms_single"]:.1f} ms for one tweet and
-  {test["predict_ms_per_tweet"]:.2f} ms in a batch on the machine that compared it.
-- **Not for** decisions about people: what it makes of names and groups has not been measured yet.
-
+{model_card.render(facts)}
 Serve it at once: `mlflow models serve -m data/champion/model --env-manager local -p 5001`. `seen.npz` holds a 32-bit hash
 of each training text, so that it is never compared on these; no text can be read from it.
 """
@@ -68,9 +54,9 @@ def write(version: Version, found: Comparison, folder: Path) -> None:
     (folder / bundled.MODEL / "registered_model_meta").unlink(missing_ok=True)
     _without_places(folder / bundled.MODEL / "MLmodel")
     bundled.write_seen(texts, folder / bundled.SEEN)
-    facts = {"version": version.number, **evidence.reached(run, found.entry(version.model_id), found)}
+    facts = {"version": version.number, **found.facts(version.model_id)}
     (folder / bundled.FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(facts), encoding="utf-8")
+    (folder / "README.md").write_text(readme(facts), encoding="utf-8")
 
 
 def _without_places(path: Path) -> None:

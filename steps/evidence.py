@@ -43,13 +43,12 @@ def describe(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, An
     """Return `run.json` of one model: how it was trained, and what training and comparison measured."""
     tags = run.data.tags
     return {
-        **evidence.reached(run, entry, found),
+        **found.facts(entry["model_id"]),
         "comparison_run_id": found.run_id,
         **{name: found.result[name] for name in ("core_hour_price", "labels") if name in found.result},
         "opponents": {
             name: found.entry(opponent)["name"] for name, opponent in found.result.get("opponents", {}).items()
         },
-        "trained_on_digest": tags["dataset_digest"],
         "code_digest": tags["code_digest"],
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").isoformat(timespec="seconds"),
         "flags": {name: _public(text) for name, text in sorted(run.data.params.items()) if name != "dataset"},

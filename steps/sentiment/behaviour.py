@@ -81,6 +81,11 @@ def suite(half: str, cases: int = CASES) -> tuple[Behaviour, ...]:
     return tuple(_made(name, spec, written, cases) for name, spec in written["tests"].items())
 
 
+def capabilities(half: str) -> dict[str, str]:
+    """Return what each test of a half belongs to, by its name."""
+    return {name: spec["capability"] for name, spec in _written(half)["tests"].items()}
+
+
 def evaluate(tests: Sequence[Behaviour], score: Callable[[list[str]], np.ndarray]) -> pd.DataFrame:
     """Ask a model all texts at once and return the tests with their rates of failure.
 

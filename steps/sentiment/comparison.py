@@ -155,6 +155,28 @@ class Comparison:
         """Return what was found of one model."""
         return next(entry for entry in self.result["models"] if entry["model_id"] == model_id)
 
+    def facts(self, model_id: str) -> dict[str, Any]:
+        """Return what one model is, and what training and comparison measured of it.
+
+        Raises:
+            InputError: its training run was deleted.
+        """
+        entry = self.entry(model_id)
+        run = runs.get(entry["run_id"], "model")
+        trained = {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")}
+        return {
+            "name": entry["name"],
+            "family": entry["family"],
+            "run_id": run.info.run_id,
+            "commit": run.data.tags.get("mlflow.source.git.commit", ""),
+            "trained_on": run.data.tags["dataset_digest"],
+            **{
+                name: self.result[name] for name in ("dataset_digest", "dataset_source", "test_rows", "human_test_rows")
+            },
+            "training_metrics": trained,
+            "test_metrics": dict(sorted(entry["metrics"].items())),
+        }
+
     def scores(self) -> pd.DataFrame:
         """Return the test rows: `label`, slices, and the scores of each model under its id.
 

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Run
 
 from steps.sentiment import evidence_tables, folders, judgement, plots
-from steps.sentiment.comparison import Comparison
 from steps.sentiment.evidence_tables import figure, markdown
 
 HEADER = """# Results
@@ -36,24 +34,6 @@ def write(folder: Path, run: dict[str, Any], frames: dict[str, pd.DataFrame]) ->
 def place(evidence: Path, digest: str, family: str, run_id: str) -> Path:
     """Return the folder of one model's evidence: of the dataset that it was compared on, its family and its training run."""
     return evidence / digest / f"{family}-{run_id[:8]}"
-
-
-def reached(run: Run, entry: dict[str, Any], found: Comparison) -> dict[str, Any]:
-    """Return what one model of a comparison is, and what training and comparison measured of it."""
-    return {
-        "name": entry["name"],
-        "family": entry["family"],
-        "run_id": run.info.run_id,
-        "commit": run.data.tags.get("mlflow.source.git.commit", ""),
-        "dataset_digest": found.result["dataset_digest"],
-        "dataset_source": found.result["dataset_source"],
-        "test_rows": found.result["test_rows"],
-        "human_test_rows": found.result["human_test_rows"],
-        "training_metrics": {
-            name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")
-        },
-        "test_metrics": dict(sorted(entry["metrics"].items())),
-    }
 
 
 def read(evidence: Path) -> list[tuple[dict[str, Any], pd.DataFrame]]:

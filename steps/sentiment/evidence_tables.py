@@ -39,6 +39,7 @@ def _measured(found: list[Evidence]) -> str:
             "PR AUC": figure(test, "test_pr_auc"),
             "Brier": figure(test, "test_brier"),
             "ECE": figure(test, "test_ece"),
+            "unsure (accuracy there / elsewhere)": _trusted(test),
             "MB in memory": f"{test['peak_memory_mb']:.0f}",
             "USD per million tweets": f"{test['usd_per_million_tweets']:.4f}",
         }
@@ -47,6 +48,12 @@ def _measured(found: list[Evidence]) -> str:
     prices = {f"{run['core_hour_price']:g}" for run, _ in _with(found, "usd_per_million_tweets")}
     costs = f"memory is the peak of a fresh process, a core costs {' or '.join(sorted(prices))} USD an hour"
     return f"What else was measured ({costs}):\n\n{markdown(rows)}" if rows else ""
+
+
+def _trusted(test: dict[str, float]) -> str:
+    names = ("test_unsure_share", "test_unsure_accuracy", "test_sure_accuracy")
+    share, inside, outside = (f"{test[name]:.3f}" if name in test else "–" for name in names)
+    return f"{share} ({inside} / {outside})"
 
 
 def _behaviour(found: list[Evidence]) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from steps.sentiment import metrics
 from steps.sentiment.paired import delong, mcnemar
 from steps.sentiment.rows import Rows
@@ -17,6 +19,8 @@ SIZES = 4
 def judge(test: Rows, opponents: Mapping[str, str], seed: int) -> Measured:
     """Return the test metrics of each model with their 95 % intervals, and its accuracy in each slice that the test has.
 
+    `test_unsure_share` is the share of rows that it is unsure of, `test_unsure_accuracy` and `test_sure_accuracy` are those of
+    these rows and of the others, where there are some.
     Against each opponent: `p_against_` (McNemar: who is right more often), `roc_auc_p_against_` (DeLong: who ranks better), and
     how much higher accuracy and ROC AUC are, `accuracy_above_` and `roc_auc_above_`, with the intervals of the differences.
 
@@ -35,7 +39,7 @@ def judge(test: Rows, opponents: Mapping[str, str], seed: int) -> Measured:
             f"test_accuracy_{name}": float(right[rows.to_numpy()].mean())
             for name, rows in test.slices.items()
             if rows.any()
-        }
+        } | _trusted(right, test.unsure[model_id])
     for name, opponent in opponents.items():
         for model_id in found.keys() - {opponent}:
             found[model_id] |= _against(name, test, model_id, opponent)
@@ -88,6 +92,13 @@ def _with_ends(prefix: str, values: Mapping[str, float], ends: Mapping[str, tupl
         low, high = ends[name]
         found |= {f"{prefix}{name}": value, f"{prefix}{name}_low": low, f"{prefix}{name}_high": high}
     return found
+
+
+def _trusted(right: np.ndarray, unsure: np.ndarray) -> dict[str, float]:
+    parts = {"test_unsure_accuracy": right[unsure], "test_sure_accuracy": right[~unsure]}
+    return {"test_unsure_share": float(unsure.mean())} | {
+        name: float(own.mean()) for name, own in parts.items() if len(own)
+    }
 
 
 def _against(name: str, test: Rows, model_id: str, opponent: str) -> dict[str, float]:

@@ -160,8 +160,8 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
 
-def calibrate(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float, float]:
-    """Return slope, bend and intercept so that sigmoid(slope * logit + bend * logit**3 + intercept) is calibrated.
+def calibrate(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """Return the `slope`, `bend` and `intercept` by which sigmoid(slope * logit + bend * logit**3 + intercept) is calibrated.
 
     Platt 1999 with a cubic term, since a network that learned from smoothed labels holds its surest logits back. The slope
     stays above 0 and the bend is never below, so that calibration never turns the model's ranking around.
@@ -173,8 +173,8 @@ def calibrate(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float, flo
         fitted = LogisticRegression(C=np.inf).fit(np.stack(features, axis=1), labels)
         slope, bend = (*map(float, fitted.coef_[0]), 0.0)[:2]
         if slope > 0 and bend >= 0:
-            return slope / scale, bend / scale**3, float(fitted.intercept_[0])
-    return 1.0, 0.0, 0.0
+            return {"slope": slope / scale, "bend": bend / scale**3, "intercept": float(fitted.intercept_[0])}
+    return {"slope": 1.0, "bend": 0.0, "intercept": 0.0}
 
 
 def unsure_band(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

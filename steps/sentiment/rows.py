@@ -14,10 +14,14 @@ from steps.sentiment.comparison import Entrant
 
 @dataclass
 class Rows:
-    """The rows of a test (`text`, `label`), and the scores of each model on them by its id, in the order of the asking."""
+    """The rows of a test (`text`, `label`), and what each model answers to them by its id, in the order of the asking.
+
+    `scores` are P(positive), `unsure` says where a model does not trust its own; each of shape (n_rows,).
+    """
 
     frame: pd.DataFrame
     scores: dict[str, np.ndarray] = field(default_factory=dict)
+    unsure: dict[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -35,12 +39,12 @@ class Rows:
         return slices.flags(self.frame["text"])
 
     def ask(self, entrant: Entrant, model: Any) -> np.ndarray:
-        """Score the rows with a model and keep what it answers, shape (n_rows,).
+        """Score the rows with a model and keep what it answers; return the scores, shape (n_rows,).
 
         Raises:
             RefusedError: it does not answer every text with a probability.
         """
-        self.scores[entrant.model_id] = scores_of(model, self.texts, entrant.name)
+        self.scores[entrant.model_id], self.unsure[entrant.model_id] = answers_of(model, self.texts, entrant.name)
         return self.scores[entrant.model_id]
 
     def artifact(self) -> pd.DataFrame:
@@ -49,7 +53,12 @@ class Rows:
 
 
 def scores_of(model: Any, texts: list[str], name: str) -> np.ndarray:
-    """Return P(positive) of each text, shape (n_texts,).
+    """Return P(positive) of each text, as `answers_of` does, without what is unsure."""
+    return answers_of(model, texts, name)[0]
+
+
+def answers_of(model: Any, texts: list[str], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return P(positive) of each text and where it is not to be trusted, each of shape (n_texts,).
 
     Args:
         model: as MLflow loads it.
@@ -64,9 +73,10 @@ def scores_of(model: Any, texts: list[str], name: str) -> np.ndarray:
         raise RefusedError(f"{name} gave {len(answers)} answers to {len(texts)} texts; allowed: one for each")
     try:
         scores = np.array([answer["score"] for answer in answers], dtype=float)
+        unsure = np.array([answer["unsure"] for answer in answers], dtype=bool)
     except (TypeError, KeyError, IndexError, ValueError):
         raise RefusedError(
-            f"{name} gave no score: {str(answers[0])[:80]}; allowed: records with a number `score`"
+            f"{name} gave no score: {str(answers[0])[:80]}; allowed: records with a number `score` and a truth `unsure`"
         ) from None
     wrong = ~((scores >= 0) & (scores <= 1))  # NaN is neither
     if wrong.any():
@@ -74,4 +84,4 @@ def scores_of(model: Any, texts: list[str], name: str) -> np.ndarray:
             f"{name} gave {wrong.sum()} of {len(texts)} texts a score that is no probability, {scores[wrong][0]} for one; "
             "allowed: 0 to 1"
         )
-    return scores
+    return scores, unsure

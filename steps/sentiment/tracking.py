@@ -142,8 +142,7 @@ def log_training_run(trained: Trained, dataset: Dataset, validation: pd.DataFram
     """
     labels = validation["label"].to_numpy()
     metrics.refuse_collapse(labels, trained.validation_logits)
-    slope, bend, intercept = metrics.calibrate(labels, trained.validation_logits)
-    calibration = {"slope": slope, "bend": bend, "intercept": intercept}
+    calibration = metrics.calibrate(labels, trained.validation_logits)
     scores = calibrated(trained.validation_logits, calibration)
     band = metrics.unsure_band(labels, scores)
     settings = {

@@ -8,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from registry_scripts import promote, register
-from steps.sentiment import comparison, registry, runs
+from steps.sentiment import comparison, model_card, registry, runs
 from steps.sentiment.command_line import InputError
 from tests.registry_scripts.conftest import Models, assert_in_step, held, right_on, stages, survives_crashes, synthetic
 
@@ -44,6 +44,7 @@ def test_a_version_tells_family_data_comparison_and_test_accuracy(models: Models
     entry = comparison.read(models.compared).entry(models.strong)
     assert version.run_id == entry["run_id"]
     description = MlflowClient().get_model_version(registry.MODEL, "1").description
+    assert description == model_card.render(comparison.read(models.compared).facts(models.strong))
     assert f"{entry['metrics']['test_accuracy']:.4f}" in description
     assert models.digest in description
 

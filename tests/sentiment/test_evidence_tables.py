@@ -29,7 +29,12 @@ def compared(name: str, comparison: str = "c-1", behaviour: float | None = None)
     measured = with_ends(
         test_f1_negative=0.81, test_f1_macro=0.82, accuracy_above_baseline=0.03, roc_auc_above_baseline=0.02
     )
-    measured |= {"peak_memory_mb": 271.4, "usd_per_million_tweets": 0.0671}
+    measured |= {
+        "test_unsure_share": 0.12,
+        "test_sure_accuracy": 0.9,
+        "peak_memory_mb": 271.4,
+        "usd_per_million_tweets": 0.0671,
+    }
     measured |= {"p_against_baseline": 1.2e-9, "roc_auc_p_against_baseline": 0.034}
     for kind, value in (("cleaned_test", 0.95), ("cleaned_by_others_test", 0.94)):
         measured |= {f"{kind}_accuracy": value - 0.05, f"{kind}_roc_auc": value}
@@ -64,6 +69,7 @@ def test_figures_stand_with_their_intervals_cost_and_memory() -> None:
     shown = dict(zip(head, row, strict=True))
     assert shown["F1, macro"] == "0.8200 [0.8100, 0.8300]"
     assert shown["PR AUC"] == "0.5000 [0.5000, 0.5000]"
+    assert shown["unsure (accuracy there / elsewhere)"] == "0.120 (– / 0.900)"
     assert shown["MB in memory"] == "271"
     assert shown["USD per million tweets"] == "0.0671"
     assert "a core costs 0.05 USD an hour" in text

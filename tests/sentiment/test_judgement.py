@@ -23,7 +23,10 @@ def three() -> Rows:
         name: sigmoid(skill * (2 * labels - 1) + shared + 0.5 * random.normal(size=300))
         for name, skill in (("m-best", 1.5), ("m-champion", 1.2), ("m-baseline", 0.5))
     }
-    return Rows(frame, scores)
+    unsure = {
+        name: np.abs(own - 0.5) < width for (name, own), width in zip(scores.items(), (0.1, 0.0, 0.5), strict=True)
+    }
+    return Rows(frame, scores, unsure)
 
 
 OPPONENTS = {"champion": "m-champion", "baseline": "m-baseline"}
@@ -48,6 +51,23 @@ def test_slices_that_have_a_row_have_an_accuracy(three: Rows) -> None:
     assert found["test_accuracy_negation"] == right[negation].mean()
     assert found["test_accuracy_short"] == found["test_accuracy"]
     assert "test_accuracy_hashtag" not in found
+
+
+def test_what_a_model_is_unsure_of_is_told_with_its_accuracy_there_and_elsewhere(three: Rows) -> None:
+    found = judgement.judge(three, {}, seed=0)
+    inside = np.abs(three.scores["m-best"] - 0.5) < 0.1
+    right = (three.scores["m-best"] >= 0.5) == (three.labels == 1)
+    told = {name: found["m-best"][f"test_{name}"] for name in ("unsure_share", "unsure_accuracy", "sure_accuracy")}
+    assert 0 < told["unsure_share"] < 0.5
+    assert told == {
+        "unsure_share": inside.mean(),
+        "unsure_accuracy": right[inside].mean(),
+        "sure_accuracy": right[~inside].mean(),
+    }
+    assert found["m-champion"]["test_unsure_share"] == 0
+    assert "test_unsure_accuracy" not in found["m-champion"]
+    assert found["m-baseline"]["test_unsure_share"] == 1
+    assert "test_sure_accuracy" not in found["m-baseline"]
 
 
 def test_models_are_held_against_each_opponent_by_both_tests(three: Rows) -> None:

@@ -207,9 +207,8 @@ def test_resamples_with_one_class_alone_are_left_out_of_the_auc() -> None:
     assert intervals(labels, scores)["roc_auc"] == (1.0, 1.0)
 
 
-def by(found: tuple[float, float, float], logits: np.ndarray) -> np.ndarray:
-    """Return the scores of a calibration."""
-    return calibrated(logits, dict(zip(("slope", "bend", "intercept"), found, strict=True)))
+#: The calibration that changes nothing.
+AS_IT_IS = {"slope": 1.0, "bend": 0.0, "intercept": 0.0}
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.05])
@@ -217,9 +216,9 @@ def test_calibration_finds_what_was_there(bend: float) -> None:
     random = np.random.default_rng(0)
     logits = random.normal(scale=2, size=100_000)
     labels = random.random(100_000) < sigmoid(0.7 * logits + bend * logits**3 - 0.4)
-    slope, found, intercept = calibrate(labels, logits)
-    assert (slope, intercept) == pytest.approx((0.7, -0.4), abs=0.05)
-    assert found == pytest.approx(bend, abs=0.01)
+    found = calibrate(labels, logits)
+    assert (found["slope"], found["intercept"]) == pytest.approx((0.7, -0.4), abs=0.05)
+    assert found["bend"] == pytest.approx(bend, abs=0.01)
 
 
 def test_what_smoothed_labels_held_back_is_undone() -> None:
@@ -230,23 +229,23 @@ def test_what_smoothed_labels_held_back_is_undone() -> None:
     logits = np.log(smoothed / (1 - smoothed))
     line = LogisticRegression(C=np.inf).fit(logits[:, None], labels).predict_proba(logits[:, None])[:, 1]
     assert evaluate(labels, line)["ece"] > 0.015
-    assert evaluate(labels, by(calibrate(labels, logits), logits))["ece"] < 0.008
+    assert evaluate(labels, calibrated(logits, calibrate(labels, logits)))["ece"] < 0.008
 
 
 def test_a_network_too_sure_of_itself_gets_a_line() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(scale=2, size=40_000)
     labels = random.random(40_000) < sigmoid(np.arcsinh(logits))  # sure answers are less right than they say
-    slope, bend, _ = calibrate(labels, logits)
-    assert slope > 0
-    assert bend == 0
+    found = calibrate(labels, logits)
+    assert found["slope"] > 0
+    assert found["bend"] == 0
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
 def test_calibrated_scores_are_right_on_average_whatever_the_scale(scale: float) -> None:
     labels, scores = drawn(2, 2000)
     logits = np.log(scores / (1 - scores)) * scale + 3
-    found = by(calibrate(labels, logits), logits)
+    found = calibrated(logits, calibrate(labels, logits))
     assert found.mean() == pytest.approx(labels.mean(), abs=5e-3)
     assert evaluate(labels, found)["ece"] < 0.04
     assert evaluate(labels, found)["brier"] <= evaluate(labels, sigmoid(logits))["brier"] + 1e-6
@@ -258,29 +257,29 @@ def test_calibration_never_turns_the_ranking_around(seed: int, rows: int, skill:
     labels, scores = drawn(seed, rows, levels, skill)
     logits = 4 * scores - 2
     found = calibrate(labels, logits)
-    assert found[0] > 0
-    assert found[1] >= 0
-    assert np.isfinite(found).all()
+    assert found["slope"] > 0
+    assert found["bend"] >= 0
+    assert np.isfinite(list(found.values())).all()
     order = np.argsort(logits, kind="stable")
-    assert (np.diff(by(found, logits)[order]) >= 0).all()
+    assert (np.diff(calibrated(logits, found)[order]) >= 0).all()
 
 
 def test_a_model_that_ranks_the_wrong_way_is_left_as_it_is() -> None:
     labels = np.tile([0, 1], 50)
-    assert calibrate(labels, np.where(labels == 1, -1.0, 1.0) + np.linspace(-2, 2, 100)) == (1.0, 0.0, 0.0)
+    assert calibrate(labels, np.where(labels == 1, -1.0, 1.0) + np.linspace(-2, 2, 100)) == AS_IT_IS
 
 
 def test_logits_that_say_nothing_are_left_as_they_are() -> None:
-    assert calibrate(np.tile([0, 1], 20), np.zeros(40)) == (1.0, 0.0, 0.0)
+    assert calibrate(np.tile([0, 1], 20), np.zeros(40)) == AS_IT_IS
 
 
 def test_separable_logits_give_finite_scores_on_the_right_sides() -> None:
     labels = np.tile([0, 1], 50)
     logits = np.where(labels == 1, 2.0, -2.0)
     found = calibrate(labels, logits)
-    assert np.isfinite(found).all()
-    assert ((by(found, logits) >= 0.5) == (labels == 1)).all()
-    assert ((by(found, logits) >= 0) & (by(found, logits) <= 1)).all()
+    assert np.isfinite(list(found.values())).all()
+    assert ((calibrated(logits, found) >= 0.5) == (labels == 1)).all()
+    assert ((calibrated(logits, found) >= 0) & (calibrated(logits, found) <= 1)).all()
 
 
 @pytest.mark.parametrize("rows", [1, 10, 49])

@@ -25,7 +25,7 @@ class Toy:
 
 
 def scored(*scores: Any) -> Toy:
-    return Toy([{"label": "positive", "score": score} for score in scores])
+    return Toy([{"label": "positive", "score": score, "unsure": score == 0.5} for score in scores])
 
 
 def entrant(model_id: str) -> Entrant:
@@ -39,6 +39,10 @@ def test_the_scores_of_each_model_stay_with_the_rows() -> None:
     assert {model_id: scores.tolist() for model_id, scores in rows.scores.items()} == {
         "m-1": [0.1, 0.9, 0.5],
         "m-2": [0.0, 1.0, 1.0],
+    }
+    assert {model_id: unsure.tolist() for model_id, unsure in rows.unsure.items()} == {
+        "m-1": [False, False, True],
+        "m-2": [False, False, False],
     }
 
 
@@ -60,9 +64,10 @@ def test_the_artifact_holds_labels_slices_and_scores_and_no_text() -> None:
         (scored(0.1, float("nan"), 0.2), "gave 1 of 3 texts a score that is no probability, nan for one; allowed: 0 to 1"),
         (scored(0.1, 0.2, None), "gave 1 of 3 texts a score that is no probability"),
         (scored(-0.1, 1.5, float("inf")), "gave 3 of 3 texts a score that is no probability, -0.1 for one"),
-        (scored("much", 0.2, 0.3), "gave no score: {'label': 'positive', 'score': 'much'}; allowed: records"),
-        (Toy([0.1, 0.2, 0.3]), "gave no score: 0.1; allowed: records with a number `score`"),
+        (scored("much", 0.2, 0.3), "gave no score: {'label': 'positive', 'score': 'much', 'unsure': False}; allowed: records"),
+        (Toy([0.1, 0.2, 0.3]), "gave no score: 0.1; allowed: records with a number `score` and a truth `unsure`"),
         (Toy([{"label": "positive"}] * 3), "gave no score"),
+        (Toy([{"score": 0.5}] * 3), "gave no score"),
         (Toy([]), "gave 0 answers to 3 texts"),
     ],
 )  # fmt: skip

@@ -126,7 +126,7 @@ def test_a_run_tells_flags_metrics_digest_and_code(real: Path) -> None:
         logged = MlflowClient().get_run(run["run_id"]).data
         assert run["family"] == "baseline"
         assert run["dataset_source"] == "diary.csv"
-        assert run["dataset_digest"] == run["trained_on_digest"] == logged.tags["dataset_digest"]
+        assert run["dataset_digest"] == run["trained_on"] == logged.tags["dataset_digest"]
         assert run["code_digest"] == logged.tags["code_digest"]
         assert run["training_metrics"]["validation_accuracy"] == logged.metrics["validation_accuracy"]
         assert not [name for name in run["training_metrics"] if name.startswith("system/")]
