@@ -1,8 +1,9 @@
 """Raw tweets -> the prepared dataset, and back from its folder.
 
-A prepared dataset is a folder with `tweets.parquet` (columns `text`, `label` 0/1, `split`, and `sample` where the source
-names one), `human_test.parquet` where the source has a human-labelled test, `dataset.json` (digest, counts, how it was
-made), `profile.json` and `report.html`. Models are compared only on the same digest.
+A prepared dataset is a folder with `tweets.parquet` (columns `text`, `label` 0/1, `split`, `sample` where the source
+names one, and `late` where it has dates: whether a test row is of their later half), `human_test.parquet` where the source
+has a human-labelled test, `dataset.json` (digest, counts, how it was made), `profile.json` and `report.html`. Models are
+compared only on the same digest.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import ftfy
 import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
+import pyarrow.parquet
 
 from steps.sentiment import folders
 from steps.sentiment.command_line import InputError
@@ -38,6 +40,7 @@ SCHEMA = pandera.DataFrameSchema(
         "label": pandera.Column("int8", pandera.Check.isin([0, 1])),
         "split": pandera.Column("string[pyarrow]", pandera.Check.isin(SPLITS)),
         "sample": pandera.Column("string[pyarrow]", nullable=True, required=False),
+        "late": pandera.Column("boolean", nullable=True, required=False),
     },
     strict=True,
 )
@@ -115,8 +118,12 @@ def prepare(raw: Raw, options: Options) -> Prepared:
     if len(present) < 2:
         raise InputError(f"only one class is left: {present or 'no row'}; allowed: both negative and positive tweets")
     _split(tweets, options, counts)
-    columns = ["text", "label", "split", *(["sample"] if tweets["sample"].notna().any() else [])]
-    texts = dict.fromkeys(set(columns) - {"label"}, "string[pyarrow]")
+    # Of the test rows alone: in Sentiment140 the date gives the label away, and no training is to see anything of it.
+    dated = (tweets["split"] == "test") & tweets["date"].notna()
+    middle = tweets.loc[dated, "date"].quantile() if dated.any() else pd.NaT
+    tweets["late"] = (tweets["date"] > middle).astype("boolean").where(dated)
+    columns = ["text", "label", "split", *(name for name in ("sample", "late") if tweets[name].notna().any())]
+    texts = dict.fromkeys(set(columns) - {"label", "late"}, "string[pyarrow]")
     tweets = SCHEMA.validate(tweets[columns].reset_index(drop=True).astype(texts))
     for split in SPLITS:
         labels = tweets.loc[tweets["split"] == split, "label"]
@@ -266,11 +273,11 @@ class Dataset:
     def split(self, name: Split, max_rows: int | None = None) -> pd.DataFrame:
         """Return the rows of one split (`text`, `label`), in hash order: a smaller `max_rows` is a subset of a larger.
 
-        The test split is for `compare` alone (tests/test_architecture.py).
+        The test split is for `compare` alone (tests/test_architecture.py); it has `late`, too, where dates are known.
         """
-        rows = pd.read_parquet(
-            self.folder / "tweets.parquet", columns=["text", "label"], filters=[("split", "==", name)]
-        )
+        path = self.folder / "tweets.parquet"
+        late = ["late"] if name == "test" and "late" in pyarrow.parquet.read_schema(path).names else []
+        rows = pd.read_parquet(path, columns=["text", "label", *late], filters=[("split", "==", name)])
         return rows.head(max_rows) if max_rows else rows
 
     def human_test(self) -> pd.DataFrame | None:

@@ -201,7 +201,9 @@ def _slices(models: list[tuple[dict[str, Any], pd.DataFrame]]) -> str:
     rows = [
         {"slice": name, "rows": f"{int(models[0][1][name].sum()):,}"}
         | {
-            title: f"{run['test_metrics'].get(f'test_accuracy_{name}', float('nan')):.4f}"
+            title: f"{run['test_metrics'][f'test_accuracy_{name}']:.4f}"
+            if f"test_accuracy_{name}" in run["test_metrics"]
+            else ""
             for title, (run, _) in zip(_titles(models), models, strict=True)
         }
         for name in names

@@ -14,7 +14,7 @@ from steps.sentiment.comparison import Entrant
 
 @dataclass
 class Rows:
-    """The rows of a test (`text`, `label`), and what each model answers to them by its id, in the order of the asking.
+    """The rows of a test (`text`, `label`, and `late` where dates are known) and what each model answers to them, by its id.
 
     `scores` are P(positive), `unsure` says where a model does not trust its own; each of shape (n_rows,).
     """
@@ -35,8 +35,12 @@ class Rows:
 
     @cached_property
     def slices(self) -> pd.DataFrame:
-        """Which slices each row is in."""
-        return slices.flags(self.frame["text"])
+        """Which slices each row is in, `early` and `late` among them where dates are known."""
+        found = slices.flags(self.frame["text"])
+        if "late" in self.frame:
+            late = self.frame["late"]
+            found = found.assign(early=(~late).fillna(False).astype(bool), late=late.fillna(False).astype(bool))
+        return found
 
     def ask(self, entrant: Entrant, model: Any) -> np.ndarray:
         """Score the rows with a model and keep what it answers; return the scores, shape (n_rows,).

@@ -2,7 +2,7 @@
 
 Accepted are a CSV or zip as Stanford published it (six columns without a header: target, id, date, flag, user, text),
 a CSV whose header names `target` and `text`, and a parquet with `target` and `text`. `target` is 0 (negative),
-2 (neutral) or 4 (positive); `user` and `sample` are read where they are there.
+2 (neutral) or 4 (positive); `user`, `date` and `sample` are read where they are there.
 
 Source: Go, Bhayani and Huang 2009, "Twitter sentiment classification using distant supervision".
 """
@@ -37,7 +37,9 @@ MIRRORS = (
     "https://zenodo.org/records/11116734/files/trainingandtestdata.zip?download=1",
 )
 PUBLISHED_COLUMNS = ("target", "id", "date", "flag", "user", "text")
-COLUMNS = ("target", "text", "user", "sample")
+COLUMNS = ("target", "text", "user", "date", "sample")
+#: A date as published; times are those of the Pacific, all of them in summer. Others are read as ISO 8601.
+PUBLISHED_DATE = "%a %b %d %H:%M:%S PDT %Y"
 NEGATIVE, NEUTRAL, POSITIVE = 0, 2, 4
 FORMATS = (
     "Sentiment140's zip or CSV (6 columns without header), a CSV with a header naming target and text, or a parquet"
@@ -50,7 +52,7 @@ MAX_LINES = 20
 
 @dataclass
 class Raw:
-    """Rows of a source: `tweets` has COLUMNS (target int8; user and sample null where unknown)."""
+    """Rows of a source: `tweets` has COLUMNS (target int8, date a time; user, date and sample null where unknown)."""
 
     tweets: pd.DataFrame
     bad: Counter[str] = field(default_factory=Counter)
@@ -136,7 +138,19 @@ def _checked(raw: Raw, path: Path | str) -> Raw:
     for name in ("user", "sample"):  # a parquet may hold them as numbers or categories
         if raw.tweets[name].dtype != object:
             raw.tweets[name] = raw.tweets[name].astype("string").astype(object)
+    raw.tweets["date"] = _dates(raw.tweets["date"])
     return raw
+
+
+def _dates(given: pd.Series) -> pd.Series:
+    """Return times without a zone; what is no date is unknown."""
+    if not pd.api.types.is_datetime64_any_dtype(given):
+        published = pd.to_datetime(given, format=PUBLISHED_DATE, errors="coerce")
+        other = given.where(published.isna())
+        given = published.fillna(
+            pd.to_datetime(other, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+        )
+    return given.dt.tz_localize(None)
 
 
 def _read_parquet(path: Path) -> Raw:

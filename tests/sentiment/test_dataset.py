@@ -19,7 +19,7 @@ from steps.sentiment.sources import COLUMNS, Raw
 
 
 def raw(rows: pd.DataFrame, human: pd.DataFrame | None = None) -> Raw:
-    tweets = rows.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+    tweets = rows.reindex(columns=list(COLUMNS)).reset_index(drop=True).astype({"date": "datetime64[ns]"})
     return Raw(tweets, Counter(), None if human is None else human.copy())
 
 
@@ -176,6 +176,32 @@ def test_labels_and_columns():
     assert dict(zip(prepared.tweets["text"], prepared.tweets["label"], strict=True)) == expected
     without = prepare(raw(tweets(60).drop(columns="sample")), Options())
     assert without.tweets.columns.tolist() == ["text", "label", "split"]
+
+
+def test_the_later_half_of_the_dated_test_rows_is_marked_and_nothing_else():
+    rows = tweets(60).assign(date=pd.date_range("2009-04-06", periods=60).where(np.arange(60) % 3 > 0))
+    found = prepare(raw(rows), Options()).tweets
+    assert found.columns.tolist() == ["text", "label", "split", "sample", "late"]
+    test = found[found["split"] == "test"].merge(rows[["text", "date"]], on="text")
+    dated = test.dropna(subset=["date"])
+    assert 0 < len(dated) < len(test)
+    assert (dated["late"] == (dated["date"] > dated["date"].median())).all()
+    assert 0 < dated["late"].sum() < len(dated)
+    assert test.loc[test["date"].isna(), "late"].isna().all()
+    assert found.loc[found["split"] != "test", "late"].isna().all()
+
+
+def test_dates_change_neither_digest_nor_splits_and_only_the_test_is_told_of_them(tmp_path):
+    dated = prepare(raw(tweets(60).assign(date=pd.date_range("2009-04-06", periods=60))), Options())
+    plain = prepare(raw(tweets(60)), Options())
+    assert dated.digest == plain.digest
+    assert dated.tweets.drop(columns="late").equals(plain.tweets)
+    folder = dataset.write(tmp_path, {}, dated, {"source": "toy"})
+    read = dataset.load(folder, "")
+    assert read.split("train").columns.tolist() == read.split("validation").columns.tolist() == ["text", "label"]
+    assert read.split("test").columns.tolist() == ["text", "label", "late"]
+    folder = dataset.write(tmp_path, {}, plain, {"source": "toy"})
+    assert dataset.load(folder, "").split("test").columns.tolist() == ["text", "label"]
 
 
 def test_parquet_with_numbers_as_sample_and_user(tmp_path):

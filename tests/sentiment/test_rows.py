@@ -56,6 +56,13 @@ def test_the_artifact_holds_labels_slices_and_scores_and_no_text() -> None:
     assert all(kind.kind in "bif" for kind in found.dtypes)
 
 
+def test_early_and_late_rows_are_slices_where_dates_are_known() -> None:
+    found = Rows(FRAME.assign(late=pd.array([True, None, False], dtype="boolean"))).slices
+    assert found["late"].tolist() == [True, False, False]
+    assert found["early"].tolist() == [False, False, True]
+    assert {"early", "late"}.isdisjoint(Rows(FRAME).slices.columns)
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [

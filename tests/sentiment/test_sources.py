@@ -86,6 +86,26 @@ def test_published_csv_in_latin_1(file):
     assert raw.human_test is None
 
 
+def test_dates_as_published_and_of_other_kinds_and_what_is_none(tmp_path):
+    given = ["Mon Apr 06 22:19:45 PDT 2009", "2009-06-25 10:28:31", "2009-06-25T17:28:31+00:00", "yesterday", "", None]
+    rows = pd.DataFrame({"target": [0, 4] * 3, "text": list("abcdef"), "date": given})
+    rows.to_csv(tmp_path / "tweets.csv", index=False)
+    rows.to_parquet(tmp_path / "tweets.parquet")
+    rows.assign(date=pd.to_datetime(["2009-04-06 22:19:45"] * 6)).to_parquet(tmp_path / "times.parquet")
+    rows.drop(columns="date").to_parquet(tmp_path / "without.parquet")
+    expected = [
+        pd.Timestamp("2009-04-06 22:19:45"),
+        pd.Timestamp("2009-06-25 10:28:31"),
+        pd.Timestamp("2009-06-25 17:28:31"),
+    ]
+    for name in ("tweets.csv", "tweets.parquet"):
+        found = sources.read(tmp_path / name).tweets["date"]
+        assert found.iloc[:3].tolist() == expected, name
+        assert found.iloc[3:].isna().all(), name
+    assert (sources.read(tmp_path / "times.parquet").tweets["date"] == expected[0]).all()
+    assert sources.read(tmp_path / "without.parquet").tweets["date"].isna().all()
+
+
 def test_a_byte_that_is_not_utf_8_makes_the_file_latin_1_and_loses_no_byte(file):
     heart = "i ♥ soup".encode()
     rows = as_csv([PUBLISHED[0], PUBLISHED[1]]).encode("latin-1") + b'"4","5","d","q","oda","' + heart + b'"\n'
