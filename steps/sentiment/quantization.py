@@ -1,6 +1,6 @@
 """From a transformer's plain ONNX to what is served: fused by onnxruntime's optimizer, then in eight bits.
 
-The weights of every matrix product become int8 in blocks of 128, each with a scale; the other factor is rounded to eight bits
+The weights of every matrix product become int8 in blocks of 128 or 256, each with a scale; the other factor is rounded to eight bits
 while the model runs, in the same blocks of each row. So the rows of a batch do not touch: the usual dynamic quantisation has one
 scale for a whole tensor, and moves a score by what else is in the batch (docs/log.md). Source: onnxruntime's documentation,
 "Quantize ONNX models", and of the operator MatMulNBits; Dettmers et al. 2022 on scales by row.
@@ -23,8 +23,8 @@ from sklearn.metrics import roc_auc_score
 
 from steps.sentiment.model import TransformerScorer, in_chunks, sigmoid
 
-#: Weights that share a scale; a power of two that divides the width of most encoders.
-BLOCK = 128
+#: Weights that share a scale: as many as divide the rows of a product. What is left over of a block costs more than it saves.
+BLOCKS = (256, 128)
 #: MatMulNBits: the other factor in eight bits, too.
 EIGHT_BITS = 4
 
@@ -41,17 +41,44 @@ def fuse(exported: Path, fused: Path, heads: int, width: int) -> None:
         model = optimizer.optimize_model(str(exported), "bert", heads, width, options, opt_level=0)
         if not model.get_fused_operator_statistics()["MultiHeadAttention"]:
             raise RuntimeError("onnxruntime's optimizer found no attention in the exported encoder")
+        _split_sums_and_norms(model.model.graph)
         model.save_model_to_file(str(fused))
+
+
+def _split_sums_and_norms(graph: onnx.GraphProto) -> None:
+    # On a processor onnxruntime's fused sum and layer norm takes three times as long as its two sums and its layer norm.
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "SkipLayerNormalization":
+            nodes.append(node)
+            continue
+        states, skipped, scale, shift, bias = node.input
+        first, second = f"{node.name}_biased", f"{node.name}_sum"
+        epsilon = next(attribute.f for attribute in node.attribute if attribute.name == "epsilon")
+        nodes += [
+            onnx.helper.make_node("Add", [states, bias], [first], first),
+            onnx.helper.make_node("Add", [first, skipped], [second], second),
+            onnx.helper.make_node(
+                "LayerNormalization", [second, scale, shift], node.output[:1], f"{node.name}_norm", epsilon=epsilon
+            ),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def quantize(fused: Path, quantized: Path) -> None:
     """Quantise a fused encoder: matrix products in blocks, embeddings as int8 with one scale."""
     with _quiet(), tempfile.TemporaryDirectory() as beside:
-        products = MatMulNBitsQuantizer(
-            onnx.load(fused), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=EIGHT_BITS
-        )
-        products.process()
-        products.model.save_model_to_file(str(half := Path(beside, "half.onnx")))
+        model = onnx.load(fused)
+        blocks = _blocks(model.graph)
+        for block in BLOCKS:
+            others = [name for name, own in blocks.items() if own != block]
+            products = MatMulNBitsQuantizer(
+                model, 8, block, is_symmetric=True, accuracy_level=EIGHT_BITS, nodes_to_exclude=others
+            )
+            products.process()
+            model = products.model.model
+        onnx.save(model, half := Path(beside, "half.onnx"))
         quantize_dynamic(
             half,
             quantized,
@@ -60,6 +87,16 @@ def quantize(fused: Path, quantized: Path) -> None:
             # What onnxruntime's own operators answer is unknown to ONNX.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
+
+
+def _blocks(graph: onnx.GraphProto) -> dict[str, int]:
+    # The block of each product with weights, by the name of its node.
+    rows = {weights.name: weights.dims[0] for weights in graph.initializer}
+    return {
+        node.name: next((block for block in BLOCKS if not rows[node.input[1]] % block), BLOCKS[-1])
+        for node in graph.node
+        if node.op_type == "MatMul" and node.input[1] in rows
+    }
 
 
 @contextmanager

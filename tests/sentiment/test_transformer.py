@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,33 @@ def test_attention_of_every_layer_is_fused_and_every_product_quantised(
     assert products >= 12
     assert (quantized.count("MatMulNBits"), quantized.count("MatMul")) == (products, 1), "all but the head's"
     assert (one.quantized / "model.onnx").stat().st_size < (one.full / "model.onnx").stat().st_size
+    assert quantized.count("SkipLayerNormalization") == 0, "which is slow on a processor"
+    assert quantized.count("LayerNormalization") >= 4
+
+
+def test_a_block_is_the_largest_that_divides_the_rows(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    widths, nodes, weights = (384, 512, 100, 384), [], []
+    for place, shape in enumerate(pairwise(widths)):
+        weights.append(onnx.numpy_helper.from_array(random.normal(size=shape).astype(np.float32), f"w{place}"))
+        nodes.append(onnx.helper.make_node("MatMul", [f"x{place}", f"w{place}"], [f"x{place + 1}"], f"product{place}"))
+    ends = [
+        onnx.helper.make_tensor_value_info(f"x{place}", onnx.TensorProto.FLOAT, [3, widths[place]]) for place in (0, 3)
+    ]
+    graph = onnx.helper.make_graph(nodes, "products", ends[:1], ends[1:], weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "full.onnx")
+    quantization.quantize(tmp_path / "full.onnx", tmp_path / "quantized.onnx")
+    blocks = [
+        next(attribute.i for attribute in node.attribute if attribute.name == "block_size")
+        for node in onnx.load(tmp_path / "quantized.onnx").graph.node
+    ]
+    assert blocks == [128, 256, 128]
+    given = {"x0": random.normal(size=(3, 384)).astype(np.float32)}
+    full, quantized = (
+        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(None, given)[0] for name in ("full", "quantized")
+    )
+    assert np.abs(full - quantized).max() < 0.1 * full.std()
 
 
 def test_an_electra_with_narrow_embeddings_is_served_too(tmp_path: Path) -> None:
