@@ -152,7 +152,7 @@ def synthetic(
     scores: dict[str, np.ndarray],
     status: str = "FINISHED",
     slices: dict[str, np.ndarray] | None = None,
-    measured: dict[str, dict[str, float]] | None = None,
+    measured: dict[str, dict[str, float | None]] | None = None,
     result: dict[str, Any] | None = None,
 ) -> str:
     """Log a comparison with the scores given, as `compare` would, and return its run; the first model is the winner.
@@ -162,7 +162,7 @@ def synthetic(
         scores: by model.
         status: of the run.
         slices: which rows are in each.
-        measured: metrics of a model that are not those of MEASURED.
+        measured: metrics of a model that are not those of MEASURED; None for what was not measured.
         result: what stands otherwise in comparison.json.
     """
     dataset = tracking.find_dataset("")
@@ -175,9 +175,13 @@ def synthetic(
             "run_id": trained[model_id].info.run_id,
             "champion": False,
             "metrics": {
-                "test_accuracy": float(((own >= 0.5) == labels).mean()),
-                **MEASURED,
-                **(measured or {}).get(model_id, {}),
+                name: value
+                for name, value in {
+                    "test_accuracy": float(((own >= 0.5) == labels).mean()),
+                    **MEASURED,
+                    **(measured or {}).get(model_id, {}),
+                }.items()
+                if value is not None
             },
         }
         for model_id, own in scores.items()

@@ -147,13 +147,12 @@ def test_limits_that_cannot_be_used_are_refused_before_anything_is_written(
     assert state() == before
 
 
-def test_behaviour_is_required_when_the_limits_say_so(rivals: Models, tmp_path: Path) -> None:
-    plant(rivals, 850, 800)
+def test_behaviour_is_required_unless_the_limits_say_otherwise(rivals: Models, tmp_path: Path) -> None:
+    unmeasured = {"behaviour_typo": None}
+    plant(rivals, 850, 800, measured={rivals.strong: unmeasured, rivals.weak: unmeasured})
     with pytest.raises(RefusedError, match="behaviour: not measured; run compare again, required: measured"):
-        promote.main(["--limits", another(tmp_path, required="true")])
-    rates = {rivals.strong: {"behaviour_typos": 0.1}, rivals.weak: {"behaviour_typos": 0.1}}
-    plant(rivals, 850, 800, measured=rates)
-    promote.main(["--limits", another(tmp_path, required="true")])
+        promote.main([])
+    promote.main(["--limits", another(tmp_path, required="false")])
     assert held()["champion"] == 2
 
 

@@ -31,7 +31,7 @@ def test_the_projects_own_file_is_read_by_default() -> None:
     read = limits.read()
     assert read.path == limits.FILE
     assert read.text == limits.FILE.read_text(encoding="utf-8")
-    assert (read.significance, read.margin, read.behaviour_required) == (0.05, 0.0, False)
+    assert (read.significance, read.margin, read.behaviour_required) == (0.05, 0.0, True)
     assert set(read.most) == {"test_ece", "predict_ms_single", "model_size_mb"}
     assert limits.limit(read.slices, "negation") == 0.01 < read.slices["default"] == limits.limit(read.slices, "emoji")
 
