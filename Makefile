@@ -20,8 +20,8 @@ help:  ## this list
 run: .venv/.installed  ## prepare the sample, train every family, compare, register, promote
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager local --experiment-name $(EXPERIMENT)
 
-test: .venv/.installed  ## the whole test suite
-	$(BIN)/python -m pytest
+test: .venv/.installed  ## the whole test suite, a file at a time on each core
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
