@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from steps.sentiment import command_line, deployed, predictions, registry, telemetry
+from steps.sentiment import command_line, deployed, model_folder, predictions, registry, telemetry
 from steps.sentiment.command_line import Flags, InputError, integer, optional, positive_number, something, words
 
 _logger = logging.getLogger("serve")
@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
         # prometheus_client, behind these, looks for the folder of `counted` when it is imported.
         from steps.sentiment import endpoint, worker, workers  # noqa: PLC0415
 
-        folder = deployed.fetch(given.model, Path(store, "first"))
+        folder = model_folder.fetch(given.model, Path(store, "first"))
         settings = worker.Settings(
             uri=given.model,
             folder=folder,
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
             telemetry_cache=Path(given.telemetry_cache) if given.telemetry_cache else None,
             telemetry_text=given.telemetry_text,
         )
-        who = deployed.identify(folder)
+        who = model_folder.identify(folder)
         _logger.info("%s version %s (%s) on http://%s:%d", who.name, who.version, who.family, given.host, given.port)
         workers.run(settings, listening, given.workers)
 

@@ -46,6 +46,7 @@ evidence_tables    those of its tables that only newer evidence has
 findings        what they say, as numbers
 slides          and as slides
 notebooks       notebooks run anew and what they are stored without
+model_folder    a model's files and who it is
 deployed        the model that an endpoint answers with
 exchange        one HTTP request and its answer
 bodies          what the body of a request asks for

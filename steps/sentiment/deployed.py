@@ -1,4 +1,4 @@
-"""The model that an endpoint answers with: fetched from where its URI says, who it is, and whether its alias has moved on."""
+"""The model that an endpoint answers with, loaded, and whether its alias has moved on."""
 
 import gc
 import inspect
@@ -10,41 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
 import mlflow.pyfunc
-import yaml
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
 from steps.sentiment.command_line import InputError, first_line
 from steps.sentiment.model import Answer
+from steps.sentiment.model_folder import Identity, identify
 
-#: What MLflow writes beside the files of a version that it fetches from the registry.
-REGISTERED = "registered_model_meta"
 _ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
 _WARM_UP = ["Lost my bag", "but the crew made my day :)", "@you " * 20]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who a model is. `version` is its number in the registry, or its id where it does not come from there."""
-
-    name: str
-    version: str
-    model_id: str
-    family: str
-    dataset_digest: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return it as the answers of /health and /version show it."""
-        return {
-            "model": self.name,
-            "version": self.version,
-            "model_id": self.model_id,
-            "family": self.family,
-            "dataset_digest": self.dataset_digest,
-        }
 
 
 @dataclass(frozen=True)
@@ -55,44 +29,6 @@ class Deployed:
     predict: Callable[[list[str], bool], list[dict[str, Any]]]
     folder: Path
     since: float
-
-
-def fetch(uri: str, beside: Path) -> Path:
-    """Return the folder of the model that a URI names: a copy below `beside`, or the folder itself if it is one.
-
-    Raises:
-        InputError: there is no such model.
-    """
-    if ":/" not in uri:
-        folder = Path(uri).resolve()
-    else:
-        beside.mkdir(parents=True, exist_ok=True)
-        try:
-            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(beside)))
-        except (MlflowException, OSError) as error:
-            reason = f"not found ({first_line(error)})"
-            raise InputError(f"model={uri}: {reason}; allowed: a version that was registered, or a folder") from error
-    if not (folder / "MLmodel").is_file():
-        raise InputError(
-            f"model={uri}: no model there; allowed: models:/<name>@<alias>, models:/<name>/<version>, a folder"
-        )
-    return folder
-
-
-def identify(folder: Path) -> Identity:
-    """Read who the model in a folder is."""
-    described = Model.load(str(folder))
-    registered = folder / REGISTERED
-    names = yaml.safe_load(registered.read_text(encoding="utf-8")) if registered.is_file() else {}
-    metadata = described.metadata or {}
-    model_id = described.model_id or described.model_uuid or "unknown"
-    return Identity(
-        name=str(names.get("model_name", folder.name)),
-        version=str(names.get("model_version", model_id)),
-        model_id=str(model_id),
-        family=str(metadata.get("family", "unknown")),
-        dataset_digest=str(metadata.get("dataset_digest", "unknown")),
-    )
 
 
 def load(folder: Path, uri: str, threads: int) -> Deployed:

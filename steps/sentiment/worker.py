@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from steps.sentiment import deployed
+from steps.sentiment import deployed, model_folder
 from steps.sentiment.connections import Connection
 from steps.sentiment.counters import Counters
 from steps.sentiment.endpoint import Access, Endpoint, Limits
@@ -154,7 +154,7 @@ class _Follower(threading.Thread):
         if version == self._version:
             return
         uri = f"models:/{named[0]}/{version}"
-        folder = deployed.fetch(uri, self._settings.store / f"{version}-{os.getpid()}")
+        folder = model_folder.fetch(uri, self._settings.store / f"{version}-{os.getpid()}")
         newer = deployed.load(folder, uri, self._settings.threads)
         self._loop.call_soon_threadsafe(self._endpoint.use, newer)
         self._endpoint.counters.switches.labels("done").inc()

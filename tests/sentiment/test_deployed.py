@@ -27,18 +27,6 @@ def test_only_a_uri_with_an_alias_can_be_followed(uri: str, found: tuple[str, st
     assert deployed.alias_of(uri) == found
 
 
-def test_a_folder_says_who_its_model_is_and_the_registry_adds_name_and_number(tmp_path: Path) -> None:
-    who = deployed.identify(BUNDLED)
-    assert (who.name, who.family) == ("model", "bert")
-    assert who.version == who.model_id
-    for path in BUNDLED.glob("MLmodel"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / deployed.REGISTERED).write_text("model_name: tweet-sentiment\nmodel_version: '7'\n")
-    registered = deployed.identify(tmp_path)
-    assert (registered.name, registered.version) == ("tweet-sentiment", "7")
-    assert registered.dataset_digest == who.dataset_digest
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 def test_onnxruntime_gets_the_threads_of_a_worker_and_no_more(threads: int) -> None:
     script = (
