@@ -75,6 +75,7 @@ def limit_threads(folder: Path, threads: int) -> None:
     requirements = folder / "requirements.txt"
     if not requirements.is_file() or "onnxruntime" not in requirements.read_text(encoding="utf-8"):
         return
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would tell Microsoft of every model that is loaded
     import onnxruntime  # noqa: PLC0415 - a model of another kind is served without it
 
     own = getattr(onnxruntime.InferenceSession, "unlimited", onnxruntime.InferenceSession)

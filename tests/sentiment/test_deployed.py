@@ -43,6 +43,20 @@ def test_onnxruntime_gets_the_threads_of_a_worker_and_no_more(threads: int) -> N
     assert done.stdout.split() == [str(threads), "positive"]
 
 
+def test_onnxruntime_tells_microsoft_nothing(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom steps.sentiment import deployed\n"
+        "deployed.load(Path(sys.argv[1]), 'here', 1).predict(['love it'], False)\n"
+    )
+    # It keeps quiet by itself where CI is set; a home and a cache of its own would otherwise hold what it wants to send.
+    own = {
+        name: text for name, text in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    }
+    own |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script, str(BUNDLED)], cwd=ROOT, env=own, check=True)
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_cores_are_those_that_this_process_may_use() -> None:
     script = "from steps.sentiment import deployed; print(deployed.cores())"
     core = {min(os.sched_getaffinity(0))}
