@@ -6,10 +6,10 @@ DATA ?= sample
 PORT ?= 5001
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check serve runs bench evidence notebooks report bundle lock clean
+.PHONY: help run test image-test check serve runs bench evidence notebooks report bundle lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 19
 
 .venv/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit(f"Python 3.11 is needed, $(PYTHON) is {sys.version.split()[0]}; use make PYTHON=/path/to/python3.11")'
@@ -22,6 +22,9 @@ run: .venv/.installed  ## prepare the sample, train every family, compare, regis
 
 test: .venv/.installed  ## the whole test suite, a file at a time on each core
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+image-test: .venv/.installed  ## build the image of the bundled model with podman, as root, and run it (IMAGE_BASE=published: on the published base)
+	$(BIN)/python -m pytest -m image -s tests/test_image.py
 
 check: .venv/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
