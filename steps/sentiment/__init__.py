@@ -55,6 +55,8 @@ batching        the texts of concurrent requests, scored together
 counters        what an endpoint counts, for Prometheus
 telemetry       what an endpoint tells of its answers, in a thread of its own
 insights        the line to Azure Application Insights
+envelopes       what was told, as rows of Application Insights' tables
+alert           three mispredicted tweets within any five minutes
 openapi         the endpoint's description of itself
 endpoint        the app: MLflow's protocol, feedback, health, metrics
 connections     HTTP connections with bounds
