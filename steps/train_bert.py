@@ -23,17 +23,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accelerate import Accelerator
 
 from steps.sentiment import behaviour, command_line, encoder, epochs, fine_tuning, quantization, tracking, transformer
 from steps.sentiment import dataset as datasets
 from steps.sentiment.checkpoint import Checkpoint
-from steps.sentiment.command_line import Flags, Values, fraction, integer, one_of, optional, positive_number, something
+from steps.sentiment.command_line import (
+    Flags,
+    InputError,
+    Values,
+    boolean,
+    fraction,
+    integer,
+    one_of,
+    optional,
+    positive_number,
+    something,
+)
 from steps.sentiment.dataset import Dataset
 from steps.sentiment.fine_tuning import Data
 from steps.sentiment.model import TransformerScorer, sigmoid
 from steps.sentiment.schedule import Rows
 from steps.sentiment.served import ONNX_REQUIREMENTS
 from steps.sentiment.transformer import Network, Reader, Settings
+from steps.sentiment.vocabulary import Encoded
 
 FAMILY = "bert"
 #: The smallest honest settings: the contract test and the continuous integration train with them.
@@ -61,6 +74,12 @@ def flags() -> Flags:
     flags.flag("max_length", "64", "pieces after which a text is cut, the encoder's marks included", integer(4, 4096))
     flags.flag("max_rows", "", "training rows; default: all", optional(integer(1)))
     flags.flag("examples", "0", "cases of each behavioural test's development half to learn from as well", integer(0))
+    flags.flag(
+        "remember",
+        "false",
+        "true: of the tweets learn what the fine-tuned encoder says of them already, and forget little",
+        boolean,
+    )
     flags.flag("seed", "0", "of head, order and dropout", integer())
     flags.flag("head", standard.head, "what stands for a text: mean of its pieces, or cls", one_of(transformer.HEADS))
     flags.flag(
@@ -144,12 +163,15 @@ class Inputs:
     written: list[str]
 
 
-def inputs(dataset: Dataset, folder: Path, given: Values) -> Inputs:
+def inputs(dataset: Dataset, folder: Path, given: Values, place: Accelerator) -> Inputs:
     """Build a network on the encoder in `folder`, and read training and validation rows as it does.
 
     Raises:
-        InputError: an encoder that cannot be read, too large a `max_length`, or more layers to freeze than it has.
+        InputError: an encoder that cannot be read, too large a `max_length`, more layers to freeze than it has, or nothing to
+            remember.
     """
+    if given.remember and not transformer.origin(folder):
+        raise InputError(f"remember=true: allowed with an encoder that was fine-tuned before; {given.encoder} was not")
     reader = transformer.reader(folder, given.max_length)
     train, validation = dataset.split("train", given.max_rows), dataset.split("validation")
     written = behaviour.examples(given.examples).rename(columns={"target": "label"})
@@ -158,11 +180,23 @@ def inputs(dataset: Dataset, folder: Path, given: Values) -> Inputs:
 
     def rows(*frames: pd.DataFrame) -> Rows:
         frame = pd.concat([frame for frame in frames if len(frame)])
-        return Rows(reader.encode(frame["text"].tolist()), frame["label"].to_numpy())
+        return Rows(reader.encode(frame["text"].tolist()), frame["label"].to_numpy(dtype=float))
 
     data = Data(rows(train, written), rows(validation), reader.padding)
+    if given.remember:
+        own = remembered(network, data.train.texts.first(len(train)), reader.padding, wanted, place)
+        data.train.labels[: len(train)] = own
     name = transformer.origin(folder) or Path(given.encoder).name
     return Inputs(name, folder, reader, wanted, network, data, len(train), written["text"].tolist())
+
+
+def remembered(network: Network, texts: Encoded, padding: int, settings: Settings, place: Accelerator) -> np.ndarray:
+    """Return what a fine-tuned network says of texts as labels, shape (n_texts,): smoothed, they are its own scores.
+
+    Source: Li and Hoiem 2016, "Learning without Forgetting".
+    """
+    scores = sigmoid(fine_tuning.logits(network, texts, padding, place))
+    return np.clip((scores - settings.label_smoothing / 2) / (1 - settings.label_smoothing), 0, 1)
 
 
 def checkpoint(digest: str, max_length: int, tweets: int, written: list[str], wanted: Settings) -> Checkpoint:
@@ -184,8 +218,9 @@ def main(argv: list[str] | None = None) -> None:
     with place.main_process_first():
         folder = encoder.find(given.encoder)
     digest = f"{dataset.digest} {encoder.digest(folder)}"
-    data = inputs(dataset, folder, given)
-    kept = checkpoint(digest, given.max_length, data.tweets, data.written, data.settings)
+    data = inputs(dataset, folder, given, place)
+    begun = f"{digest} remembered" if given.remember else digest
+    kept = checkpoint(begun, given.max_length, data.tweets, data.written, data.settings)
     if not place.is_main_process:  # it lends a hand, and only the main process keeps a run
         fine_tuning.fit(data.network, data.rows, data.settings, kept, place)
         return

@@ -105,7 +105,7 @@ def test_the_fine_tuned_encoder_is_one_to_go_on_from(trained: Run, command: list
         "tokenizer_config.json",
     }
     given = train_bert.flags().read([*command, "--encoder", str(folder), "--epochs", "1"])
-    data = train_bert.inputs(tracking.find_dataset(""), folder, given)
+    data = train_bert.inputs(tracking.find_dataset(""), folder, given, fine_tuning.accelerator())
     (epoch,) = fine_tuning.fit(
         data.network, data.rows, data.settings, Checkpoint(tmp_path / "kept"), fine_tuning.accelerator()
     )
@@ -134,7 +134,7 @@ def test_a_fine_tuned_encoder_is_served_as_it_is_in_full_precision(trained: Run,
 def test_written_examples_are_learned_from_and_counted(trained: Run, prepared: Path, command: list[str]) -> None:
     tests = len(behaviour.suite(behaviour.DEVELOPMENT, 1))
     given = train_bert.flags().read([*command, "--examples", "3"])
-    data = train_bert.inputs(tracking.find_dataset(""), Path(given.encoder), given)
+    data = train_bert.inputs(tracking.find_dataset(""), Path(given.encoder), given, fine_tuning.accelerator())
     assert data.tweets == 901
     assert len(data.written) >= 3 * tests * 0.9
     assert len(data.rows.train.texts) == 901 + len(data.written)
