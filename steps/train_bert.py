@@ -105,6 +105,8 @@ def flags() -> Flags:
     )
     flags.flag("freeze_layers", str(standard.freeze_layers), "lowest layers that stay as they are", integer(0))
     flags.flag("dropout", str(standard.dropout), "share of the features dropped in training", fraction)
+    flags.flag("average", "", "an encoder that was fine-tuned before, to average weights with at the end", str)
+    flags.flag("average_share", "0.2", "of its weights in the average", fraction)
     flags.flag("bits", "8", "of the served model: 8, or 32 for full precision", one_of(("8", "32")))
     flags.flag("label_smoothing", str(standard.label_smoothing), "share of each label given to both classes", fraction)
     return flags
@@ -217,6 +219,9 @@ def main(argv: list[str] | None = None) -> None:
     place = fine_tuning.accelerator()
     with place.main_process_first():
         folder = encoder.find(given.encoder)
+        other = encoder.find(given.average) if given.average else None
+    if other and not transformer.origin(other):
+        raise InputError(f"average={given.average}: allowed: an encoder that was fine-tuned before")
     digest = f"{dataset.digest} {encoder.digest(folder)}"
     data = inputs(dataset, folder, given, place)
     begun = f"{digest} remembered" if given.remember else digest
@@ -229,6 +234,8 @@ def main(argv: list[str] | None = None) -> None:
     name = f"bert {data.encoder}" + (" float32" if given.bits == "32" else "")
     with tracking.step("train_bert", given.texts, read, name):
         history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
+        if other:
+            transformer.average(data.network, other, given.average_share)
         uri = log(name, given.bits, data, dataset, history)
         kept.remove()
     seconds = sum(values["epoch_seconds"] for values in history)

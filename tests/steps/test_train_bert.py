@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import safetensors.numpy
 from mlflow.entities import Run
 
 from steps import train_bert
@@ -131,6 +132,23 @@ def test_a_fine_tuned_encoder_is_served_as_it_is_in_full_precision(trained: Run,
         train_bert.main([*command, "--encoder", "runs:/nothing/files/encoder"])
 
 
+def test_weights_are_averaged_with_those_of_a_training_before(trained: Run, command: list[str]) -> None:
+    own = f"runs:/{trained.info.run_id}/files/encoder"
+    again = [*command, "--encoder", own, "--epochs", "1", "--bits", "32"]
+    heads = [head(trained)]
+    for more in ([], ["--average", own, "--average_share", "0.25"]):
+        train_bert.main([*again, *more])
+        heads.append(head(runs.finished(step="train_bert")[0]))
+    before, after, averaged = heads
+    assert np.abs(after - before).max() > 1e-3
+    assert averaged == pytest.approx(0.75 * after + 0.25 * before, abs=1e-5)
+
+
+def head(run: Run) -> np.ndarray:
+    path = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/files/encoder/head.safetensors")
+    return safetensors.numpy.load_file(path)["weight"]
+
+
 def test_written_examples_are_learned_from_and_counted(trained: Run, prepared: Path, command: list[str]) -> None:
     tests = len(behaviour.suite(behaviour.DEVELOPMENT, 1))
     given = train_bert.flags().read([*command, "--examples", "3"])
@@ -141,6 +159,30 @@ def test_written_examples_are_learned_from_and_counted(trained: Run, prepared: P
     assert set(np.unique(data.rows.train.labels)) <= {0.0, 0.75, 1.0}
     assert set(data.written) == set(behaviour.examples(3)["text"])
     assert trained.data.metrics["written_examples"] == 0
+
+
+def test_what_an_encoder_says_of_the_tweets_already_may_be_what_it_learns_of_them(
+    trained: Run, command: list[str]
+) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(f"runs:/{trained.info.run_id}/files/encoder"))
+    place = fine_tuning.accelerator()
+    found = {}
+    for remember in ("true", "false"):
+        given = train_bert.flags().read([*command, "--examples", "1", "--remember", remember])
+        found[remember] = train_bert.inputs(tracking.find_dataset(""), folder, given, place)
+    data = found["true"]
+    own = data.rows.train.labels[: data.tweets]
+    assert ((own >= 0) & (own <= 1)).all()
+    smoothed = 0.9 * own + 0.05
+    said = fine_tuning.logits(data.network, data.rows.train.texts.first(data.tweets), data.reader.padding, place)
+    inside = (own > 0) & (own < 1)
+    assert inside.mean() > 0.5
+    assert np.abs(np.log(smoothed / (1 - smoothed)) - said)[inside].max() < 1e-3
+    labels = found["false"].rows.train.labels
+    assert set(np.unique(labels[: data.tweets])) == {0.0, 1.0}
+    assert np.array_equal(labels[data.tweets :], data.rows.train.labels[data.tweets :]), (
+        "examples are learned as written"
+    )
 
 
 def test_a_training_killed_twice_within_an_epoch_ends_as_an_unbroken_one(
@@ -246,6 +288,8 @@ def test_a_wrong_flag_is_one_line(argv: str, message: str, capsys: pytest.Captur
         ("--encoder data", "encoder=data: data has no model.safetensors; allowed: minilm; a local folder"),
         ("--max_length 65", "max_length=65: allowed: at most 64 with this encoder"),
         ("--freeze_layers 3", "freeze_layers=3: allowed: at most the 2 layers of the encoder"),
+        ("--average minilm", "average=minilm: allowed: an encoder that was fine-tuned before"),
+        ("--remember true", "remember=true: allowed with an encoder that was fine-tuned before"),
     ],
 )
 def test_what_an_encoder_does_not_allow_is_one_line_and_leaves_no_run(
@@ -276,6 +320,18 @@ def test_a_network_that_falls_to_one_class_is_refused_and_can_be_asked_again(
     with pytest.raises(RefusedError, match="it fell to one class"):
         train_bert.main([*command, "--learning_rate", "1e-12", "--epochs", "1"])
     assert statuses()[0] == "FAILED"
+
+
+def test_batches_grow_with_the_rows_and_the_learning_rate_with_them() -> None:
+    given = train_bert.flags().read([])
+    found = {rows: train_bert.settings(given, rows) for rows in (1, 64_999, 128_000, 256_000, 1_500_000)}
+    assert [one.batch_size for one in found.values()] == [64, 64, 128, 256, 256]
+    assert [one.learning_rate for one in found.values()] == pytest.approx(
+        [8e-5, 8e-5, 1.131e-4, 1.6e-4, 1.6e-4], rel=1e-3
+    )
+    given = train_bert.flags().read(["--batch_size", "16", "--learning_rate", "1e-5"])
+    assert train_bert.settings(given, 1_500_000).batch_size == 16
+    assert train_bert.settings(given, 1_500_000).learning_rate == 1e-5
 
 
 def test_the_default_number_of_epochs_follows_from_the_rows() -> None:
