@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.step("train_bert", given.texts, read, name):
         history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
         if other:
-            transformer.average(data.network, other, given.average_share)
+            fine_tuning.average(data.network, other, given.average_share)
         uri = log(name, given.bits, data, dataset, history)
         kept.remove()
     seconds = sum(values["epoch_seconds"] for values in history)

@@ -30,7 +30,7 @@ from steps.sentiment.command_line import InputError, RefusedError, progress
 from steps.sentiment.epochs import OBJECTIVE, have_ended
 from steps.sentiment.model import sigmoid
 from steps.sentiment.schedule import Rows, batches, linear_rate
-from steps.sentiment.transformer import Network, Settings, depth
+from steps.sentiment.transformer import Network, Settings, build, depth
 from steps.sentiment.vocabulary import Encoded
 
 #: Share of the steps in which the learning rate grows.
@@ -162,6 +162,24 @@ def fit(
     network.load_state_dict(safetensors.torch.load_file(best / "best.safetensors"))
     place.wait_for_everyone()  # all have read, and the caller may remove it
     return training.history
+
+
+def average(network: Network, folder: Path, share: float) -> None:
+    """Move a network's weights towards those of another fine-tuned encoder, in place (Wortsman et al. 2022, "Model soups").
+
+    Args:
+        network: to be moved.
+        folder: of the other, with its head.
+        share: of the other's weights, 0 to 1.
+
+    Raises:
+        InputError: the other is not one that was fine-tuned from the same encoder, or has a head of another kind.
+    """
+    other = build(folder, Settings(head=network.pooled, epochs=0))
+    own, theirs = network.state_dict(), other.state_dict()
+    if {name: values.shape for name, values in own.items()} != {name: values.shape for name, values in theirs.items()}:
+        raise InputError(f"average: the weights of {folder} have other shapes; allowed: those of the same encoder")
+    network.load_state_dict({name: torch.lerp(own[name], theirs[name], share) for name in own})
 
 
 def _epoch(training: "Training", data: Data, order: list[np.ndarray], epoch: int, checkpoint: Checkpoint) -> None:

@@ -156,24 +156,6 @@ def origin(folder: Path) -> str:
     return _told(folder / HEAD).get("encoder", "") if (folder / HEAD).is_file() else ""
 
 
-def average(network: Network, folder: Path, share: float) -> None:
-    """Move a network's weights towards those of another fine-tuned encoder, in place (Wortsman et al. 2022, "Model soups").
-
-    Args:
-        network: to be moved.
-        folder: of the other, with its head.
-        share: of the other's weights, 0 to 1.
-
-    Raises:
-        InputError: the other is not one that was fine-tuned from the same encoder, or has a head of another kind.
-    """
-    other = build(folder, Settings(head=network.pooled, epochs=0))
-    own, theirs = network.state_dict(), other.state_dict()
-    if {name: values.shape for name, values in own.items()} != {name: values.shape for name, values in theirs.items()}:
-        raise InputError(f"average: the weights of {folder} have other shapes; allowed: those of the same encoder")
-    network.load_state_dict({name: torch.lerp(own[name], theirs[name], share) for name in own})
-
-
 def _told(path: Path) -> dict[str, str]:
     try:
         with safetensors.safe_open(path, "pt") as file:
