@@ -2,15 +2,19 @@
 
     mlflow run . -e train_bert --env-manager local -P max_rows=64000
     python -m steps.train_bert --encoder bert-base-uncased --epochs 2
+    python -m steps.train_bert --encoder runs:/RUN_ID/files/encoder --max_rows 64000 --examples 1000 --remember true
     python -m steps.train_bert --encoder runs:/RUN_ID/files/encoder --epochs 0 --bits 32
     torchrun --nproc_per_node 4 -m steps.train_bert
 
 Encoders: `minilm` (packaged, default), a local folder as transformers saves it, a name of the Hugging Face hub, or what a
 finished run has fine-tuned, which then learns on, or with `epochs=0` is served as it is. Validation chooses the epoch. Killed,
 the same command goes on from its last checkpoint, two minutes back at most. On two cores with bfloat16 instructions it learns
-from 200 tweets a second in small batches to 400 in large ones: five minutes for 64,000 tweets, an hour for 1.5 million;
-4 GiB. A GPU, or several, are used where there are some. Leaves a finished run with the model (ONNX and tokenizer), the
-fine-tuned encoder with its head as a folder that `encoder` takes again, metrics of each epoch and figures.
+from 200 tweets a second in small batches to 400 in large ones: five minutes for 64,000 tweets, an hour for 1.5 million,
+which take 7 GiB. A GPU, or several, are used where there are some. Leaves a finished run with the model (ONNX and tokenizer),
+the fine-tuned encoder with its head as a folder that `encoder` takes again, metrics of each epoch and figures.
+
+Written examples teach what tweets do not; with `remember` they cost little of what was learned from tweets, and with `average`
+less. Both are of a fine-tuned encoder that learns on.
 """
 
 import hashlib
