@@ -235,7 +235,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     # The packaged encoder is one and the same: the code holds its digest.
     read = dataset.digest if given.encoder == encoder.MINILM else digest
-    name = f"bert {data.encoder}" + (" float32" if given.bits == "32" else "")
+    name = (
+        f"bert {data.encoder}" + (" with examples" if data.written else "") + (" float32" if given.bits == "32" else "")
+    )
     with tracking.step("train_bert", given.texts, read, name):
         history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
         if other:

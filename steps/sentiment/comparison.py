@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ from steps.sentiment.command_line import InputError
 
 #: The artifacts of a comparison: what was found, and the scores of each test row (label, slices, one column per model).
 RESULT, SCORES, HUMAN_SCORES, TABLE = "comparison.json", "scores.parquet", "human_scores.parquet", "comparison.md"
+
+
+_RUN = re.compile(r"runs:/([0-9a-f]{8})[0-9a-f]{24}/\S+")
 
 
 class EvidenceError(InputError):
@@ -109,7 +113,7 @@ def _name(run: Run, found: list[Run]) -> str:
     name = _model_name(run)
     others = [other for other in found if other is not run and _model_name(other) == name]
     differing = [
-        f"{flag}={typed(text)}"
+        f"{flag}={_short(typed(text))}"
         for flag, text in sorted(run.data.params.items())
         if flag != "dataset"
         and typed(text)
@@ -120,6 +124,11 @@ def _name(run: Run, found: list[Run]) -> str:
 
 def _model_name(run: Run) -> str:
     return run.data.tags.get("model_name", run.data.tags["family"])
+
+
+def _short(text: str) -> str:
+    # Of what a run has left its id tells enough, and of that the first letters.
+    return _RUN.sub(r"\1", text)
 
 
 def typed(text: str) -> str:
@@ -165,7 +174,7 @@ class Comparison:
         run = runs.get(entry["run_id"], "model")
         trained = {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")}
         return {
-            "name": entry["name"],
+            "name": _short(entry["name"]),
             "family": entry["family"],
             "run_id": run.info.run_id,
             "commit": run.data.tags.get("mlflow.source.git.commit", ""),
