@@ -76,12 +76,12 @@ def test_slides_without_evidence_for_them_are_left_out(tmp_path: Path) -> None:
         assert sorted(named) == sorted(file.stem for file in (tmp_path / path).iterdir())
 
 
-def test_a_curve_that_has_not_ended_is_told_from_one_that_has(tmp_path: Path) -> None:
+def test_a_model_that_has_not_seen_all_tweets_is_told_from_one_that_has(tmp_path: Path) -> None:
     for name, auc, rows in (("bert", 0.9, 1000), ("keras", 0.7, 1000), ("keras a=1", 0.8, 5000)):
         put(tmp_path, model(name, auc, noisy(rows, auc), rows, test_metrics=REACHED))
     text = slides.markdown(findings.read(tmp_path), tmp_path / "figures")
     assert "Of 1 kinds of model that were trained on several numbers of tweets, 1 ranks the test tweets better" in text
-    assert "*bert* has seen 20% of the 5,000 tweets that there are. **Its own curve has not ended**" in text
+    assert "*bert* has seen 20% of the 5,000 tweets that there are. **What it makes of the rest has not been measured**" in text
     put(tmp_path, model("bert b=1", 0.95, noisy(5, 2), 5000, test_metrics=REACHED))
     assert "*bert* has seen all the tweets" in slides.markdown(findings.read(tmp_path), tmp_path / "figures")
 
