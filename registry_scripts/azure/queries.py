@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from steps.sentiment.reference import features
+
 FOLDER = Path(__file__).parent
 #: What is the same for all rules: told once when rows appear, and again only after they have been gone for a while.
 COMMON = {
@@ -42,19 +44,11 @@ def reference(profile: Mapping[str, Any]) -> str:
     Scores are counted in thousandths. The outer bins take what lies beyond them, as in the profile.
     """
     lines = []
-    for feature, histogram, scale in (
-        ("characters", profile["characters"], 1),
-        ("words", profile["words"], 1),
-        ("score", profile["scores"], 1000),
-    ):
-        edges = [round(scale * edge) for edge in histogram["edges"]]
-        edges[-1] = _BEYOND
-        total = sum(histogram["counts"])
-        for low, high, count in zip(edges, edges[1:], histogram["counts"], strict=False):
-            lines.append(_line(feature, low, high, count / total))
-    shares = {name: profile["shares"][name] for name in ("mention", "link", "emoji")}
-    for feature, share in {**shares, "unsure": profile["unsure_share"]}.items():
-        lines += [_line(feature, 0, 1, 1 - share), _line(feature, 1, _BEYOND, share)]
+    for feature, bins in features(profile).items():
+        scale = 1000 if feature == "score" else 1
+        edges = [*(round(scale * edge) for edge in bins.edges[:-1]), _BEYOND]
+        for low, high, count in zip(edges, edges[1:], bins.counts, strict=False):
+            lines.append(_line(feature, low, high, count / sum(bins.counts)))
     return "".join(lines)
 
 

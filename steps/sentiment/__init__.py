@@ -57,6 +57,11 @@ telemetry       what an endpoint tells of its answers, in a thread of its own
 insights        the line to Azure Application Insights
 envelopes       what was told, as rows of Application Insights' tables
 alert           three mispredicted tweets within any five minutes
+reference       a model's profile as bins that events are counted into
+events          what was told, gathered: from captured files
+log_analytics   and from Azure
+drift           whether it still is as the model knew it
+drift_page      and the page of that
 openapi         the endpoint's description of itself
 endpoint        the app: MLflow's protocol, feedback, health, metrics
 connections     HTTP connections with bounds

@@ -5,7 +5,7 @@ The service keeps each kind of envelope in a table of its own: tags and data as 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -30,10 +30,21 @@ def tables(envelopes: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
         ValueError: one has no time that can be read, or another type where texts and numbers belong.
     """
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for table, row in rows(envelopes):
+        found[table].append(row)
+    return found
+
+
+def rows(envelopes: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the table and the row of each envelope in turn, as `tables` gathers them.
+
+    Raises:
+        ValueError: as of `tables`.
+        KeyError, TypeError: this is no envelope.
+    """
     for envelope in envelopes:
         if table := TABLES.get(envelope["data"]["baseType"]):
-            found[table].append(_row(table, envelope))
-    return found
+            yield table, _row(table, envelope)
 
 
 def _row(table: str, envelope: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from steps.sentiment import slices
 from steps.sentiment.bodies import Verdict
 from steps.sentiment.model import TOKEN, clean
 from steps.sentiment.predictions import Prediction
+from steps.sentiment.reference import TRAITS
 
 #: Most texts and characters that wait to be told.
 MOST_TEXTS, MOST_CHARACTERS = 40_000, 32 * 2**20
@@ -43,8 +44,6 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
-#: Traits of a text that are told, each as 0 or 1: their means are rates.
-TRAITS = ("mention", "link", "emoji")
 
 _TOKENS = re.compile(TOKEN).findall
 _KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

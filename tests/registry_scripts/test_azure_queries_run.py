@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from registry_scripts.azure import queries
+from steps.sentiment.reference import TRAITS
 from tests import kql
 from tests.conftest import ROOT
 
@@ -79,7 +80,7 @@ def drawn(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
         edges, counts = np.array(PROFILE[key]["edges"]), np.array(PROFILE[key]["counts"])
         bins = dice.choice(len(counts), size=rows, p=counts / counts.sum())
         found[feature] = edges[bins] + dice.uniform(size=rows) * (edges[bins + 1] - edges[bins])
-    for feature in ("mention", "link", "emoji"):
+    for feature in TRAITS:
         found[feature] = (dice.uniform(size=rows) < PROFILE["shares"][feature]).astype(float)
     found["unsure"] = (dice.uniform(size=rows) < PROFILE["unsure_share"]).astype(float)
     return {**found, "characters": np.floor(found["characters"]), "words": np.floor(found["words"])}
@@ -153,6 +154,7 @@ def test_no_drift_is_no_row(engine: Any) -> None:
         ("mention", lambda values: 0 * values),
         ("link", lambda values: 1 - values),
         ("emoji", lambda values: 1 - values),
+        ("capitals", lambda values: 1 - values),
         ("unsure", lambda values: 1 - values),
     ],
 )

@@ -1,0 +1,133 @@
+"""What an endpoint told of its answers -> whether it still is as it was on the model's validation tweets.
+
+    mlflow run . -e monitor --env-manager local -P events=captured.jsonl
+    python -m steps.monitor --events monday.jsonl.gz,tuesday.jsonl.gz --model models:/tweet-sentiment/3
+    python -m steps.monitor --workspace 00000000-0000-0000-0000-000000000000 --hours 168
+
+Reads captured envelopes (files of lines, each an envelope or an array of them), or asks a Log Analytics workspace or an Application
+Insights resource; signs in to these as azure-identity does (environment, managed identity, `az login`). Compares lengths, mentions,
+links, emoji, capitals, scores, unsure answers, and where the answers lie that people called wrong, with the profile of the model.
+Leaves `drift.html` and `drift.json` in a finished run, and ends with exit code 1 when something drifted. Needs 500 predictions;
+a million events take less than a minute.
+"""
+
+import hashlib
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from steps.sentiment import command_line, drift, drift_page, events, model_folder, reference, registry, tracking
+from steps.sentiment.command_line import Flags, InputError, Values, positive_number, something, words
+from steps.sentiment.events import Events
+
+WORKSPACE = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+RESOURCE = r"(?i)/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/microsoft\.insights/components/[^/\s]+"
+
+
+def like(pattern: str, allowed: str) -> Callable[[str], str]:
+    """Return a flag type: an empty text, or one of a pattern."""
+
+    def parse(text: str) -> str:
+        if text and not re.fullmatch(pattern, text):
+            raise ValueError(allowed)
+        return text
+
+    return parse
+
+
+def level(text: str) -> float:
+    """Read how often an undrifted stream may raise drift: a share above 0 and below 1."""
+    value = command_line.fraction(text)
+    if not value:
+        raise ValueError("a number above 0 and below 1")
+    return value
+
+
+def flags() -> Flags:
+    """Return the flags of this step."""
+    flags = Flags("monitor", __doc__)
+    flags.flag("events", "", "files of captured envelopes, separated by commas", words)
+    flags.flag("workspace", "", "id of a Log Analytics workspace to ask", like(WORKSPACE, "its id, a UUID"))
+    flags.flag(
+        "resource",
+        "",
+        "id of an Application Insights resource to ask",
+        like(RESOURCE, "/subscriptions/.../resourceGroups/.../providers/microsoft.insights/components/..."),
+    )
+    flags.flag("hours", "24", "how far back to ask a workspace or a resource", positive_number)
+    flags.flag(
+        "model",
+        registry.uri(registry.CHAMPION),
+        "whose profile: models:/<name>@<alias>, models:/<name>/<version>, or a folder",
+        something,
+    )
+    flags.flag("level", "0.01", "how often an undrifted stream may raise drift", level)
+    flags.flag(
+        "psi", str(drift.MODERATE), "population stability index below which a difference is no drift", positive_number
+    )
+    return flags
+
+
+def read(given: Values) -> Events:
+    """Read the events from the one place that the flags name.
+
+    Raises:
+        InputError: they name none or several, or it cannot be read.
+    """
+    named = [name for name in ("events", "workspace", "resource") if getattr(given, name)]
+    if len(named) != 1:
+        raise InputError(f"events, workspace, resource: got {', '.join(named) or 'none of them'}; allowed: exactly one")
+    if given.events:
+        return events.read([Path(name) for name in given.events])
+    from steps.sentiment import log_analytics  # noqa: PLC0415 - who reads files needs no client of Azure's
+
+    return log_analytics.read(given.workspace, given.resource, given.hours)
+
+
+def profile_of(uri: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the version of a model, as its endpoint names it, and its profile.
+
+    Raises:
+        InputError: there is no such model, or it has no profile.
+    """
+    with tempfile.TemporaryDirectory(prefix="monitor-") as temporary:
+        folder = model_folder.fetch(uri, Path(temporary))
+        try:
+            found = json.loads((folder / "artifacts/model/profile.json").read_text(encoding="utf-8"))
+            reference.features(found)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"model={uri}: it has no profile.json; allowed: a model that this project trained"
+            ) from error
+        return model_folder.identify(folder).version, found
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare and log; exit with 1 when something drifted."""
+    given = flags().read(argv)
+    version, profile = profile_of(given.model)
+    result = drift.judge(profile, version, read(given), given.level, given.psi)
+    content = json.dumps(result.as_dict(), indent=1)
+    with tracking.step("monitor", given.texts, hashlib.sha256(content.encode()).hexdigest()[:16]) as run:
+        tracking.log_settings({"model_version": version})
+        measured = {"predictions": float(result.predictions), "judged_wrong": float(result.wrong)}
+        for one in result.findings:
+            name = one.feature.replace(" ", "_")
+            measured |= {f"psi_{name}": one.psi, f"p_{name}": one.p_value}
+        tracking.log_metrics(measured | {"drifted": float(len(result.drifted))})
+        tracking.log_files({drift_page.PAGE: drift_page.render(result), drift_page.RESULT: content})
+    found = ", ".join(f"{one.feature} (PSI {one.psi:.2f}, p {one.p_value:.1g})" for one in result.drifted)
+    print(
+        f"monitor: {result.predictions:,} predictions of version {version}, {result.wrong:,} called wrong: "
+        f"{f'drifted: {found}' if found else 'nothing drifted'}; runs:/{run.info.run_id}/{drift_page.PAGE}"
+    )
+    if found:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    command_line.run(main, "monitor")

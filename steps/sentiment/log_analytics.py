@@ -1,0 +1,97 @@
+"""Events from a Log Analytics workspace or an Application Insights resource, through Microsoft's client of its query API.
+
+An answer holds 500,000 rows and about 100 MB at most; the service says that the rest is missing. Then each half of the time is asked
+for by itself. Texts and comments are never asked for.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.identity import DefaultAzureCredential
+from azure.monitor.query import LogsQueryClient, LogsQueryStatus, LogsTable
+
+from steps.sentiment.command_line import InputError, first_line
+from steps.sentiment.events import CARRIED, MEASURED, Events, Gathering
+
+#: What the table of custom events is called, and its columns, by scope: name, time, texts, numbers.
+COLUMNS = {
+    "resource": ("customEvents", "name", "timestamp", "customDimensions", "customMeasurements"),
+    "workspace": ("AppEvents", "Name", "TimeGenerated", "Properties", "Measurements"),
+}
+#: Texts that are asked for.
+SAID = tuple(dict.fromkeys(name for said, _ in CARRIED.values() for name in said))
+#: Time that is not halved any more.
+SHORTEST = timedelta(seconds=1)
+
+
+def query(scope: str) -> str:
+    """Return the query for our events; the service adds the time."""
+    table, name, time, said, measured = COLUMNS[scope]
+    columns = [f"name = {name}", f"timestamp = {time}"]
+    columns += [f"{one} = tostring({said}.{one})" for one in SAID]
+    columns += [f"{one} = todouble({measured}.{one})" for one in MEASURED]
+    names = ", ".join(f'"{one}"' for one in CARRIED)
+    return f"{table}\n| where {name} in ({names})\n| project {', '.join(columns)}"
+
+
+def read(workspace: str, resource: str, hours: float, client: LogsQueryClient | None = None) -> Events:
+    """Ask for the events of the last hours.
+
+    Args:
+        workspace: id of a workspace, or empty.
+        resource: id of an Application Insights resource, if no workspace is given.
+        hours: how far back.
+        client: of the service; default: one that signs in as `DefaultAzureCredential` does.
+
+    Raises:
+        InputError: the service does not answer, refuses, or answers with what no endpoint told.
+    """
+    scope, given = ("workspace", workspace) if workspace else ("resource", resource)
+    end = datetime.now(UTC)
+    gathering = Gathering()
+    try:
+        with client or LogsQueryClient(DefaultAzureCredential()) as service:
+            ask = service.query_workspace if workspace else service.query_resource
+            for table in _tables(ask, given, query(scope), end - timedelta(hours=hours), end):
+                for row in table.rows:
+                    gathering.add(_row(dict(zip(table.columns, row, strict=True))))
+    except ClientAuthenticationError as error:
+        reason = f"could not sign in ({first_line(error)}); allowed: who may read it, as azure-identity finds them"
+        raise InputError(f"{scope}={given}: {reason}") from error
+    except HttpResponseError as error:
+        reason = f"the service answered {error.status_code} ({first_line(error)}); allowed: an id that it knows and you may read"
+        raise InputError(f"{scope}={given}: {reason}") from error
+    except AzureError as error:
+        reason = f"the service does not answer ({first_line(error)}); run this again when it does"
+        raise InputError(f"{scope}={given}: {reason}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = (
+            f"an event is not as an endpoint tells it ({first_line(error)}); allowed: events of this project's endpoint"
+        )
+        raise InputError(f"{scope}={given}: {reason}") from error
+    return gathering.events()
+
+
+def _tables(ask: Any, given: str, text: str, start: datetime, end: datetime) -> Iterator[LogsTable]:
+    # The tables of a time: as one answer, or as those of its halves. Both hold the middle; who gathers drops what comes twice.
+    found = ask(given, text, timespan=(start, end), server_timeout=600)
+    if found.status == LogsQueryStatus.SUCCESS:
+        yield from found.tables
+    elif end - start <= SHORTEST:
+        raise ValueError(f"{start:%Y-%m-%d %H:%M:%S}: more in a second than one answer holds: {found.partial_error}")
+    else:
+        middle = start + (end - start) / 2
+        yield from _tables(ask, given, text, start, middle)
+        yield from _tables(ask, given, text, middle, end)
+
+
+def _row(found: dict[str, Any]) -> dict[str, Any]:
+    # As `envelopes.rows` gives it; what an event lacks is null or empty here, and left out there.
+    return {
+        "name": found["name"],
+        "timestamp": found["timestamp"],
+        "customDimensions": {name: found[name] for name in SAID if found[name]},
+        "customMeasurements": {name: found[name] for name in MEASURED if found[name] is not None},
+    }
