@@ -38,7 +38,7 @@ def render(result: Result) -> str:
 def figure(one: Finding) -> Figure:
     """Return the shares of the bins, of the profile and of the events."""
     if one.edges[-1] == 1:
-        names = [f"{low:.2f}" for low in one.edges[:-1]]
+        names = [f"{low:.2f}".lstrip("0") for low in one.edges[:-1]]
         unit = "confidence, from" if one.edges == CONFIDENCE else "score, from"
     else:
         names = [f"{low:.0f}-{high - 1:.0f}" for low, high in itertools.pairwise(one.edges)]

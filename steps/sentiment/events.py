@@ -148,7 +148,7 @@ def _read(path: Path, gathering: Gathering) -> None:
                         gathering.add(row)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise InputError(
-                    f"events={path}: line {number} is no envelope of an endpoint's ({_reason(error)}); allowed: lines of JSON, "
+                    f"events={path}: line {number} is no envelope of an endpoint's ({reason(error)}); allowed: lines of JSON, "
                     "each an envelope or an array of them"
                 ) from error
             if number % _STEP == 0:

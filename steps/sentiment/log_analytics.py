@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.monitor.query import LogsQueryClient, LogsQueryStatus, LogsTable
 
 from steps.sentiment.command_line import InputError, first_line
-from steps.sentiment.events import CARRIED, MEASURED, Events, Gathering
+from steps.sentiment.events import CARRIED, MEASURED, Events, Gathering, reason
 
 #: What the table of custom events is called, and its columns, by scope: name, time, texts, numbers.
 COLUMNS = {
@@ -57,20 +57,17 @@ def read(workspace: str, resource: str, hours: float, client: LogsQueryClient | 
             for table in _tables(ask, given, query(scope), end - timedelta(hours=hours), end):
                 for row in table.rows:
                     gathering.add(_row(dict(zip(table.columns, row, strict=True))))
-    except ClientAuthenticationError as error:
-        reason = f"could not sign in ({first_line(error)}); allowed: who may read it, as azure-identity finds them"
-        raise InputError(f"{scope}={given}: {reason}") from error
     except HttpResponseError as error:
-        reason = f"the service answered {error.status_code} ({first_line(error)}); allowed: an id that it knows and you may read"
-        raise InputError(f"{scope}={given}: {reason}") from error
+        # The client gives a failed sign-in no status, whatever its own class was.
+        said = f"the service answered {error.status_code}" if error.status_code else "could not sign in"
+        allowed = "an id that it knows, asked by who may read it"
+        raise InputError(f"{scope}={given}: {said} ({first_line(error)}); allowed: {allowed}") from error
     except AzureError as error:
-        reason = f"the service does not answer ({first_line(error)}); run this again when it does"
-        raise InputError(f"{scope}={given}: {reason}") from error
+        said = f"the service does not answer ({first_line(error)}); run this again when it does"
+        raise InputError(f"{scope}={given}: {said}") from error
     except (ValueError, KeyError, TypeError) as error:
-        reason = (
-            f"an event is not as an endpoint tells it ({first_line(error)}); allowed: events of this project's endpoint"
-        )
-        raise InputError(f"{scope}={given}: {reason}") from error
+        said = f"an event is not as an endpoint tells it ({reason(error)}); allowed: events of this project's endpoint"
+        raise InputError(f"{scope}={given}: {said}") from error
     return gathering.events()
 
 
