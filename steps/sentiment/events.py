@@ -155,7 +155,8 @@ def _read(path: Path, gathering: Gathering) -> None:
                 bar.update(raw.tell() - bar.n)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return in a few words why something is no event, from what `Gathering.add` raised."""
     if isinstance(error, KeyError):
         return f"no {error.args[0]}"
     if isinstance(error, orjson.JSONDecodeError):
