@@ -81,7 +81,10 @@ def test_a_model_that_has_not_seen_all_tweets_is_told_from_one_that_has(tmp_path
         put(tmp_path, model(name, auc, noisy(rows, auc), rows, test_metrics=REACHED))
     text = slides.markdown(findings.read(tmp_path), tmp_path / "figures")
     assert "Of 1 kinds of model that were trained on several numbers of tweets, 1 ranks the test tweets better" in text
-    assert "*bert* has seen 20% of the 5,000 tweets that there are. **What it makes of the rest has not been measured**" in text
+    assert (
+        "*bert* has seen 20% of the 5,000 tweets that there are. **What it makes of the rest has not been measured**"
+        in text
+    )
     put(tmp_path, model("bert b=1", 0.95, noisy(5, 2), 5000, test_metrics=REACHED))
     assert "*bert* has seen all the tweets" in slides.markdown(findings.read(tmp_path), tmp_path / "figures")
 
