@@ -97,7 +97,7 @@ def test_all_that_failed_is_in_the_table_and_the_first_of_it_in_the_reason(
     }  # fmt: skip
     assert table["model_size_mb"] == ["at most 100", "2000", "REFUSED"]
     assert str(refusal.value).endswith("and 2 more")
-    assert "behaviour typos: 0.5000 against 0.1000, required: on at most 0.2 more than the champion" in str(
+    assert "behaviour typos: 0.5000 against 0.1000, required: on at most 0.25 more than the champion" in str(
         refusal.value
     )
 

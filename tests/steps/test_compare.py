@@ -440,8 +440,8 @@ def test_a_model_that_gives_no_probability_is_refused_by_its_name(
     fresh: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
-        def predict(self, texts: list[str], params: dict[str, Any] | None = None) -> list[dict[str, float]]:
-            return [{"score": float("nan")}] * len(texts)
+        def predict(self, texts: list[str], params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+            return [{"score": float("nan"), "unsure": False}] * len(texts)
 
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri, **given: Broken())
     with pytest.raises(RefusedError, match=r"baseline gave .* a score that is no probability"):

@@ -14,8 +14,8 @@ TEXTS = ["love it, best crew ever", "worst flight, I hate this", "", "not bad at
 
 
 def logit(model: str) -> np.ndarray:
-    scores = np.array([answer["score"] for answer in mlflow.pyfunc.load_model(model).predict(TEXTS)])
-    return np.log(scores / (1 - scores))
+    """Return what a model says of TEXTS before its calibration."""
+    return np.asarray(mlflow.pyfunc.load_model(model).unwrap_python_model().logits(TEXTS)[0])
 
 
 def test_members_answer_together_and_take_part_in_a_comparison(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,9 +33,7 @@ def test_members_answer_together_and_take_part_in_a_comparison(store: Path, monk
     run = runs.finished(step="ensemble")[0]
     together = logit(f"models:/{run.data.tags['model_id']}")
     one, other = (logit(f"models:/{runs.get(member, 'x').data.tags['model_id']}") for member in members)
-    # A weighted sum of what its members say, and a constant: three numbers explain the answers to four texts.
-    terms = np.column_stack([one, other, np.ones(len(TEXTS))])
-    assert np.allclose(terms @ np.linalg.lstsq(terms, together, rcond=None)[0], together, atol=1e-6)
+    assert np.allclose(together, 0.75 * one + 0.25 * other, atol=1e-6)
     assert (run.data.metrics["weight_1"], run.data.metrics["weight_2"]) == (0.75, 0.25)
     assert run.data.metrics["validation_roc_auc"] > 0.85
     assert run.data.metrics["train_rows"] == 3085
