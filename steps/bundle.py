@@ -15,7 +15,17 @@ from typing import Any
 import mlflow.artifacts
 import yaml
 
-from steps.sentiment import bundled, command_line, comparison, folders, model_card, registry, runs, tracking
+from steps.sentiment import (
+    bundled,
+    command_line,
+    comparison,
+    folders,
+    model_card,
+    model_folder,
+    registry,
+    runs,
+    tracking,
+)
 from steps.sentiment.command_line import Flags, InputError, RefusedError
 from steps.sentiment.comparison import Comparison
 from steps.sentiment.registry import Version
@@ -51,7 +61,7 @@ def write(version: Version, found: Comparison, folder: Path) -> None:
     dataset = tracking.find_dataset(run.data.tags["dataset_uri"])
     texts = dataset.split("train", int(run.data.metrics["train_rows"]))["text"]
     shutil.copytree(mlflow.artifacts.download_artifacts(f"models:/{version.model_id}"), folder / bundled.MODEL)
-    (folder / bundled.MODEL / "registered_model_meta").unlink(missing_ok=True)
+    (folder / bundled.MODEL / model_folder.REGISTERED).unlink(missing_ok=True)
     _without_places(folder / bundled.MODEL / "MLmodel")
     bundled.write_seen(texts, folder / bundled.SEEN)
     facts = {"version": version.number, **found.facts(version.model_id)}

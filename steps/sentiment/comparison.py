@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,6 @@ from steps.sentiment.command_line import InputError
 
 #: The artifacts of a comparison: what was found, and the scores of each test row (label, slices, one column per model).
 RESULT, SCORES, HUMAN_SCORES, TABLE = "comparison.json", "scores.parquet", "human_scores.parquet", "comparison.md"
-
-
 _RUN = re.compile(r"runs:/([0-9a-f]{8})[0-9a-f]{24}/\S+")
 
 
@@ -131,6 +130,16 @@ def _short(text: str) -> str:
     return _RUN.sub(r"\1", text)
 
 
+def slice_accuracies(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the accuracy on each slice from the test metrics of a model."""
+    found = {
+        name.removeprefix("test_accuracy_"): value
+        for name, value in metrics.items()
+        if name.startswith("test_accuracy_")
+    }
+    return {name: value for name, value in found.items() if name not in ("low", "high")}  # the ends of its interval
+
+
 def typed(text: str) -> str:
     """Return a logged flag as it was typed: `mlflow run` quotes it for the shell."""
     return " ".join(shlex.split(text))
@@ -174,7 +183,7 @@ class Comparison:
         run = runs.get(entry["run_id"], "model")
         trained = {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")}
         return {
-            "name": _short(entry["name"]),
+            "name": entry["name"],
             "family": entry["family"],
             "run_id": run.info.run_id,
             "commit": run.data.tags.get("mlflow.source.git.commit", ""),

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from steps.sentiment import plots
+from steps.sentiment import comparison, plots
 
 #: The artifact.
 PAGE = "comparison.html"
@@ -70,14 +70,8 @@ def render(
 
 def _slices(models: list[dict[str, Any]]) -> dict[str, list[float | None]]:
     # Accuracy by slice, a value for each model.
-    known = {"low", "high"}
-    names = dict.fromkeys(
-        name.removeprefix("test_accuracy_")
-        for model in models
-        for name in model["metrics"]
-        if name.startswith("test_accuracy_") and name.removeprefix("test_accuracy_") not in known
-    )
-    return {name: [model["metrics"].get(f"test_accuracy_{name}") for model in models] for name in names}
+    found = [comparison.slice_accuracies(model["metrics"]) for model in models]
+    return {name: [own.get(name) for own in found] for name in dict.fromkeys(name for own in found for name in own)}
 
 
 def _behaviour(behaved: pd.DataFrame, models: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -119,7 +119,6 @@ def prepare(raw: Raw, options: Options) -> Prepared:
         raise InputError(f"only one class is left: {present or 'no row'}; allowed: both negative and positive tweets")
     _split(tweets, options, counts)
     # Of the test rows alone: in Sentiment140 the date gives the label away, and no training is to see anything of it.
-    tweets["date"] = pd.to_datetime(tweets["date"])
     dated = (tweets["split"] == "test") & tweets["date"].notna()
     middle = tweets.loc[dated, "date"].quantile() if dated.any() else pd.NaT
     tweets["late"] = (tweets["date"] > middle).astype("boolean").where(dated)

@@ -18,11 +18,11 @@ def further(found: list[Evidence]) -> list[str]:
 
 
 def figure(metrics: dict[str, float], name: str, digits: int = 4) -> str:
-    """Return a metric with its interval, as the page shows it; empty where it was not measured."""
+    """Return a metric with its interval, where it has one; empty where it was not measured."""
     if name not in metrics:
         return ""
-    low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
-    return f"{metrics[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    ends = [f"{metrics[end]:.{digits}f}" for end in (f"{name}_low", f"{name}_high") if end in metrics]
+    return f"{metrics[name]:.{digits}f}" + (f" [{', '.join(ends)}]" if ends else "")
 
 
 def markdown(rows: Iterable[dict[str, str]]) -> str:

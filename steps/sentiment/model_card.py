@@ -5,7 +5,8 @@ from typing import Any
 
 import jinja2
 
-from steps.sentiment import behaviour
+from steps.sentiment import behaviour, comparison
+from steps.sentiment.evidence_tables import figure
 
 #: Figures that a card shows, where they were measured.
 FIGURES = {
@@ -16,6 +17,7 @@ FIGURES = {
     "calibration error (ECE)": "test_ece",
     "accuracy, human-labelled": "human_test_accuracy",
 }
+BEHAVIOUR = "behaviour_"
 #: Behavioural tests that it names, those that fail the most.
 MOST_TESTS = 8
 
@@ -36,23 +38,13 @@ def render(facts: dict[str, Any]) -> str:
     """
     metrics: dict[str, float] = facts["test_metrics"]
     kinds = behaviour.capabilities(behaviour.TEST)
-    rates = _highest(metrics, "behaviour_", -1)
-    slices = _highest(metrics, "test_accuracy_", 1)
+    rates = {name.removeprefix(BEHAVIOUR): rate for name, rate in metrics.items() if name.startswith(BEHAVIOUR)}
+    tests = sorted(rates.items(), key=lambda one: -one[1])
     return _TEMPLATES.get_template("model_card.md.jinja").render(
         facts,
-        figures=[(title, _with_ends(metrics, name)) for title, name in FIGURES.items() if name in metrics],
-        slices=[(name, value) for name, value in slices if name not in ("low", "high")],
-        behaviour=[(name.replace("_", " "), value) for name, value in rates],
-        fairness=[(name, value) for name, value in rates if kinds[name] == "fairness"],
+        figures=[(title, figure(metrics, name)) for title, name in FIGURES.items() if name in metrics],
+        slices=sorted(comparison.slice_accuracies(metrics).items(), key=lambda one: one[1]),
+        behaviour=[(name.replace("_", " "), rate) for name, rate in tests],
+        fairness=[(name, rate) for name, rate in tests if kinds[name] == "fairness"],
         most=MOST_TESTS,
     )
-
-
-def _highest(metrics: dict[str, float], start: str, sign: int) -> list[tuple[str, float]]:
-    found = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
-    return sorted(found.items(), key=lambda one: sign * one[1])
-
-
-def _with_ends(metrics: dict[str, float], name: str) -> str:
-    ends = [f"{metrics[f'{name}_{end}']:.4f}" for end in ("low", "high") if f"{name}_{end}" in metrics]
-    return f"{metrics[name]:.4f}" + (f" [{', '.join(ends)}]" if ends else "")

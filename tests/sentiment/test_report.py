@@ -48,7 +48,7 @@ def prepared_from(texts: list[str], users: list[str] | None = None) -> Prepared:
     plain = [f"{word} day number {number} of {number * 7}" for number in range(30) for word in ("awful", "lovely")]
     rows = pd.DataFrame({"text": texts + plain, "target": [0] * len(texts) + [0, 4] * 30})
     rows["user"] = None if users is None else users + [f"plainuser{number}" for number in range(60)]
-    return prepare(Raw(rows.reindex(columns=list(COLUMNS))), Options(seed=1))
+    return prepare(Raw(rows.reindex(columns=list(COLUMNS)).astype({"date": "datetime64[ns]"})), Options(seed=1))
 
 
 def page_of(prepared: Prepared, source: str = "source") -> str:
@@ -153,5 +153,5 @@ def test_texts_without_a_common_word_make_a_page_too():
     # As in a script that puts no spaces between words.
     texts = [chr(0x4E00 + 50 * number) * 3 + chr(0x4E01 + 50 * number) for number in range(60)]
     rows = pd.DataFrame({"text": texts, "target": [0, 4] * 30})
-    prepared = prepare(Raw(rows.reindex(columns=list(COLUMNS))), Options())
+    prepared = prepare(Raw(rows.reindex(columns=list(COLUMNS)).astype({"date": "datetime64[ns]"})), Options())
     assert Page(page_of(prepared)).images
