@@ -46,6 +46,7 @@ def readme(facts: dict[str, Any]) -> str:
 Made by `make bundle` from version {facts["version"]} of a registry.
 
 {model_card.render(facts)}
+
 Serve it at once: `mlflow models serve -m data/champion/model --env-manager local -p 5001`. `seen.npz` holds a 32-bit hash
 of each training text, so that it is never compared on these; no text can be read from it.
 """
