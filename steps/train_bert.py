@@ -188,10 +188,11 @@ def inputs(dataset: Dataset, folder: Path, given: Values, place: Accelerator) ->
         frame = pd.concat([frame for frame in frames if len(frame)])
         return Rows(reader.encode(frame["text"].tolist()), frame["label"].to_numpy(dtype=float))
 
-    data = Data(rows(train, written), rows(validation), reader.padding)
+    read = train if wanted.epochs else train.head(SOME)  # without an epoch enough to tell how long the tweets are
+    data = Data(rows(read, written), rows(validation), reader.padding)
     if given.remember:
-        own = remembered(network, data.train.texts.first(len(train)), reader.padding, wanted, place)
-        data.train.labels[: len(train)] = own
+        own = remembered(network, data.train.texts.first(len(read)), reader.padding, wanted, place)
+        data.train.labels[: len(read)] = own
     name = transformer.origin(folder) or Path(given.encoder).name
     return Inputs(name, folder, reader, wanted, network, data, len(train), written["text"].tolist())
 

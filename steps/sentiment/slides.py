@@ -55,6 +55,8 @@ def markdown(models: list[Model], figures: Path) -> str:
             models=models,
             best=best,
             first=best[0],
+            proposed=findings.proposed(models),
+            alike=findings.tied(models),
             baseline=next((model for model in best if model.run["family"] == "baseline"), best[-1]),
             findings=findings,
             most=max(model.metric("train_rows") for model in models),
@@ -94,9 +96,9 @@ def drawn(models: list[Model], best: list[Model]) -> dict[str, Figure]:
             "Accuracy on two kinds of labels",
             "accuracy",
         )
-    behaviour = findings.measured(best, "behaviour_")
+    behaviour = findings.measured(list(dict.fromkeys([findings.proposed(models), *best])), "behaviour_")
     if not behaviour.empty:
-        behaviour = behaviour.sort_values(behaviour.columns[0], ascending=False).head(BEHAVIOURS)
+        behaviour = behaviour.sort_values(behaviour.columns[-1], ascending=False).head(BEHAVIOURS)
         behaviour.index = behaviour.index.str.removeprefix("behaviour_").str.replace("_", " ")
         found["behaviour"] = plots.matrix(behaviour, "Cases that fail")
     return found

@@ -148,7 +148,23 @@ def test_costs_are_those_that_were_measured_of_all_models(tmp_path: Path) -> Non
     assert {family: len(of_run) for family, of_run in quality.items()} == {"bert": 1, "keras": 1}
     assert list(shown) == ["ms per tweet, in a batch"]
     assert shown["ms per tweet, in a batch"][found[0].run["run_id"]] == 2
-    assert findings.smallest([found[0]]) is found[0]
+
+
+def test_of_models_that_are_alike_the_one_that_behaves_best_is_proposed_or_else_the_smallest(tmp_path: Path) -> None:
+    alike = noisy(0, 2)
+    for name, auc, scores, size, failed in (
+        ("bert a=1", 0.9, alike, 20.0, 0.4),
+        ("bert a=2", 0.89, alike, 30.0, 0.1),
+        ("keras", 0.88, alike, 10.0, 0.5),
+        ("baseline", 0.6, noisy(1, 0), 5.0, 0.0),
+    ):
+        asked = {"model_size_mb": size, "behaviour_typo": failed, "behaviour_names": failed}
+        put(tmp_path, model(name, auc, scores, test_metrics=asked))
+        put(tmp_path / "unasked", model(name, auc, scores, test_metrics={"model_size_mb": size}))
+    assert findings.proposed(findings.read(tmp_path)).run["name"] == "bert a=2"
+    assert findings.proposed(findings.read(tmp_path)).failures == pytest.approx(0.1)
+    assert findings.proposed(findings.read(tmp_path / "unasked")).run["name"] == "keras"
+    assert math.isnan(findings.read(tmp_path / "unasked")[0].failures)
 
 
 def test_figures_that_a_later_comparison_measures_are_found_by_their_names(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_numbers_are_those_of_the_models(tmp_path: Path) -> None:
     assert f"worth **{100 * (first.metric('test_accuracy') - second.metric('test_accuracy')):.1f} points**" in text
     assert "surely better than each of the others" in text
     assert "has seen 20% of the 5,000 tweets that there are" not in text  # no model of several sizes: no such slide
-    assert "**Serve bert**: it is the best, in 30 MB" in text
+    assert "**Serve bert** (30 MB): it is the best." in text
 
 
 def test_slides_without_evidence_for_them_are_left_out(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_models_that_are_tied_are_said_to_be_and_the_smaller_one_is_proposed(tmp
     text = slides.markdown(findings.read(tmp_path), tmp_path / "figures")
     assert "cannot tell it from bert**." in text
     assert (
-        "**Serve bert**: of the models that the paired test cannot tell from the best, it is the smallest (20 MB)"
+        "**Serve bert** (20 MB): of the 2 models that the paired test cannot tell from the best, it is the smallest."
         in text
     )
 
