@@ -32,6 +32,11 @@ def rules(profile: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: {**COMMON, **rule, "query": query(name, profile)} for name, rule in settings.items()}
 
 
+def as_list(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rules as the template's parameter `rules` takes them: each with its `name`."""
+    return [{"name": name, **rule} for name, rule in rules(profile).items()]
+
+
 def query(name: str, profile: Mapping[str, Any]) -> str:
     """Return the query of a rule, with the profile written in where it has a reference."""
     text = (FOLDER / f"queries/{name}.kql").read_text(encoding="utf-8")
