@@ -13,30 +13,15 @@ a million events take less than a minute.
 
 import hashlib
 import json
-import re
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from steps.sentiment import command_line, drift, drift_page, events, model_folder, reference, registry, tracking
-from steps.sentiment.command_line import Flags, InputError, Values, positive_number, something, words
+from steps.sentiment import command_line, drift, drift_page, events, model_folder, registry, tracking
+from steps.sentiment.command_line import Flags, InputError, Values, like, positive_number, something, words
 from steps.sentiment.events import Events
 
 WORKSPACE = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 RESOURCE = r"(?i)/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/microsoft\.insights/components/[^/\s]+"
-
-
-def like(pattern: str, allowed: str) -> Callable[[str], str]:
-    """Return a flag type: an empty text, or one of a pattern."""
-
-    def parse(text: str) -> str:
-        if text and not re.fullmatch(pattern, text):
-            raise ValueError(allowed)
-        return text
-
-    return parse
 
 
 def level(text: str) -> float:
@@ -88,28 +73,10 @@ def read(given: Values) -> Events:
     return log_analytics.read(given.workspace, given.resource, given.hours)
 
 
-def profile_of(uri: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the version of a model, as its endpoint names it, and its profile.
-
-    Raises:
-        InputError: there is no such model, or it has no profile.
-    """
-    with tempfile.TemporaryDirectory(prefix="monitor-") as temporary:
-        folder = model_folder.fetch(uri, Path(temporary))
-        try:
-            found = json.loads((folder / "artifacts/model/profile.json").read_text(encoding="utf-8"))
-            reference.features(found)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"model={uri}: it has no profile.json; allowed: a model that this project trained"
-            ) from error
-        return model_folder.identify(folder).version, found
-
-
 def main(argv: list[str] | None = None) -> None:
     """Compare and log; exit with 1 when something drifted."""
     given = flags().read(argv)
-    version, profile = profile_of(given.model)
+    version, profile = model_folder.profile(given.model)
     result = drift.judge(profile, version, read(given), given.level, given.psi)
     content = json.dumps(result.as_dict(), indent=1)
     with tracking.step("monitor", given.texts, hashlib.sha256(content.encode()).hexdigest()[:16]) as run:

@@ -6,6 +6,7 @@ resource that `reference` asks for, a key) becomes a text of its own that can be
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import uuid
@@ -64,7 +65,7 @@ class Template:
         return cls(json.loads(path.read_text(encoding="utf-8")), given)
 
     def resources(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the resources by their symbolic names, those of a `copy` all, those whose condition is false and existing ones not."""
+        """Return by symbolic names what is to be made: of a `copy` all, of a false condition or an existing resource nothing."""
         found = {}
         for symbol, resource in self.content["resources"].items():
             for other in resource.get("dependsOn", []):
@@ -174,7 +175,7 @@ def _unique(*texts: str) -> str:
 
 
 def _concat(*values: Any) -> Any:
-    return sum(values, []) if isinstance(values[0], list) else "".join(map(str, values))
+    return list(itertools.chain(*values)) if isinstance(values[0], list) else "".join(map(str, values))
 
 
 def _id(*parts: str) -> str:

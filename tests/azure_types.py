@@ -215,28 +215,22 @@ def _property(value: Any, field: Field, where: str) -> Iterator[str]:
 def _value(value: Any, hint: Any, where: str) -> Iterator[str]:
     hint = _bare(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return
-    if origin is list:
-        if not isinstance(value, list):
-            yield f"{where}: {value!r} is no list"
-            return
+    if origin is list and isinstance(value, list):
         for index, one in enumerate(value):
             yield from _value(one, arguments[0], f"{where}[{index}]")
-    elif origin is dict:
-        if not isinstance(value, Mapping):
-            yield f"{where}: {value!r} is no object"
-            return
+    elif origin is dict and isinstance(value, Mapping):
         for name, one in value.items():
             yield from _value(one, arguments[1], f"{where}.{name}")
+    elif origin in (list, dict):
+        yield f"{where}: {value!r} is no {'list' if origin is list else 'object'}"
+    elif hint in _PLAIN:
+        if not isinstance(value, _PLAIN[hint]) or (isinstance(value, bool) and hint is not bool):
+            yield f"{where}: {value!r} is no {hint.__name__}"
     elif inspect.isclass(hint) and issubclass(hint, Enum):
         known = [one.value for one in hint]
         if value not in known:
             yield f"{where}: {value!r}; allowed: {', '.join(known)}"
-    elif hint in _PLAIN:
-        if not isinstance(value, _PLAIN[hint]) or (isinstance(value, bool) and hint is not bool):
-            yield f"{where}: {value!r} is no {hint.__name__}"
     elif inspect.isclass(hint):
         yield from _object(value, tree(hint), where)
-    else:
+    elif hint is not Any:
         yield f"{where}: the type {hint} is not understood"

@@ -1,4 +1,4 @@
-"""The lock that lets one command at a time write the registry.
+"""The lock that lets one command at a time write the registry, and another kind that lets one deploy.
 
 MLflow has no compare-and-set, but it creates a registered model together with its tags in one atomic call. So a lock is a
 registered model under a name that nobody else ever uses, with owner and expiry as tags. Who wants to write creates one
@@ -32,14 +32,27 @@ LIFE, GUARD = timedelta(seconds=120), timedelta(seconds=20)
 #: Seconds that a second writer waits for the first.
 PATIENCE = 20.0
 DESCRIPTION = (
-    f"Not a model: while it is here, one command is writing the registered model {registry.MODEL} (its tags tell who, which and "
-    "until when), and any other waits. It goes when the command ends; after its expiry it counts no more, and the next "
-    "command sweeps it away."
+    "Not a model: while it is here, one command is {doing} (its tags tell who, which and until when), and any other "
+    "waits. It goes when the command ends; after its expiry it counts no more, and the next command sweeps it away."
 )
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What one command at a time does: the names of its locks begin with `prefix`, and each is good for `life`."""
+
+    doing: str
+    prefix: str
+    life: timedelta
+
+
+REGISTRY = Kind("writing the registry", PREFIX, LIFE)
+#: A deployment builds an image and watches its steps; promotions go on meanwhile.
+DEPLOYMENT = Kind("deploying", f"{registry.MODEL}-deployment-", timedelta(hours=2))
+
+
 class BusyError(RefusedError):
-    """Another command is writing the registry. The message names its owner and since when."""
+    """Another command does the same. The message names its owner and since when."""
 
 
 @dataclass(frozen=True)
@@ -74,35 +87,35 @@ def person() -> str:
 
 
 @contextmanager
-def held(command: str, patience: float = PATIENCE) -> Iterator[Lock]:
-    """Hold the lock for a command; wait for another's for `patience` seconds.
+def held(command: str, patience: float = PATIENCE, kind: Kind = REGISTRY) -> Iterator[Lock]:
+    """Hold the lock of a kind for a command; wait for another's for `patience` seconds.
 
     Raises:
         BusyError: the other has not ended by then.
     """
     give_up = time.monotonic() + patience
     while True:
-        other = _other()
+        other = _other(kind)
         if other is None:
-            with _announced(command) as ours:
-                other = _other(ours.name)
+            with _announced(command, kind) as ours:
+                other = _other(kind, ours.name)
                 if other is None:
-                    _sweep()
+                    _sweep(kind)
                     yield ours
                     return
         if time.monotonic() >= give_up:
             raise BusyError(
-                f"{other['owner']} has been writing the registry since {other['since']} ({other['command']}); try again "
+                f"{other['owner']} has been {kind.doing} since {other['since']} ({other['command']}); try again "
                 f"when that has ended, or after {other['expires']}: then its lock counts no more"
             )
         time.sleep(random.uniform(0.05, 0.4))
 
 
 @contextmanager
-def _announced(command: str) -> Iterator[Lock]:
+def _announced(command: str, kind: Kind = REGISTRY) -> Iterator[Lock]:
     # A lock that is there for the others to see, as long as this lasts.
     now = datetime.now(UTC)
-    ours = Lock(command, PREFIX + uuid.uuid4().hex, now + LIFE)
+    ours = Lock(command, kind.prefix + uuid.uuid4().hex, now + kind.life)
     tags = {
         "owner": person(),
         "command": command,
@@ -111,7 +124,7 @@ def _announced(command: str) -> Iterator[Lock]:
     }
     lost = False
     try:
-        MlflowClient().create_registered_model(ours.name, tags, DESCRIPTION)
+        MlflowClient().create_registered_model(ours.name, tags, DESCRIPTION.format(doing=kind.doing))
         yield ours
     except MlflowException as error:
         lost = unreachable(error)
@@ -124,8 +137,8 @@ def _announced(command: str) -> Iterator[Lock]:
                 MlflowClient().delete_registered_model(ours.name)
 
 
-def _locks() -> dict[str, dict[str, str]]:
-    found = MlflowClient().search_registered_models(f"name LIKE '{PREFIX}%'")
+def _locks(kind: Kind) -> dict[str, dict[str, str]]:
+    found = MlflowClient().search_registered_models(f"name LIKE '{kind.prefix}%'")
     return {model.name: dict(model.tags) for model in found if "expires" in model.tags}
 
 
@@ -133,14 +146,14 @@ def _counts(tags: dict[str, str]) -> bool:
     return datetime.fromisoformat(tags["expires"]) > datetime.now(UTC)
 
 
-def _other(ours: str = "") -> dict[str, str] | None:
+def _other(kind: Kind, ours: str = "") -> dict[str, str] | None:
     # The tags of a lock that counts and is not ours.
-    return next((tags for name, tags in _locks().items() if name != ours and _counts(tags)), None)
+    return next((tags for name, tags in _locks(kind).items() if name != ours and _counts(tags)), None)
 
 
-def _sweep() -> None:
+def _sweep(kind: Kind) -> None:
     # What is left of commands that died; two may find it at once.
-    for name, tags in _locks().items():
+    for name, tags in _locks(kind).items():
         if not _counts(tags):
             with suppress(MlflowException):
                 MlflowClient().delete_registered_model(name)

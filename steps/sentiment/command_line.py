@@ -4,6 +4,7 @@ import argparse
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import warnings
@@ -168,6 +169,17 @@ def names(allowed: Sequence[str]) -> Callable[[str], list[str]]:
         if unknown or not given:
             raise ValueError(f"{', '.join(allowed)} (several separated by commas)")
         return given
+
+    return parse
+
+
+def like(pattern: str, allowed: str) -> Callable[[str], str]:
+    """Return a flag type: an empty text, or one of a pattern."""
+
+    def parse(text: str) -> str:
+        if text and not re.fullmatch(pattern, text):
+            raise ValueError(allowed)
+        return text
 
     return parse
 

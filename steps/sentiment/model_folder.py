@@ -1,13 +1,18 @@
 """The folder in which MLflow keeps a model: fetched from where a URI says, and who the model is. Loads nothing."""
 
+import json
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow.artifacts
 import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from steps.sentiment import reference
 from steps.sentiment.command_line import InputError, first_line
 
 #: What MLflow writes beside the files of a version that it fetches from the registry.
@@ -71,3 +76,21 @@ def identify(folder: Path) -> Identity:
         family=str(metadata.get("family", "unknown")),
         dataset_digest=str(metadata.get("dataset_digest", "unknown")),
     )
+
+
+def profile(uri: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the version of the model that a URI names, as its endpoint tells it, and its profile.
+
+    Raises:
+        InputError: there is no such model, or it has no profile.
+    """
+    with tempfile.TemporaryDirectory(prefix="model-") as temporary:
+        folder = fetch(uri, Path(temporary))
+        try:
+            found = json.loads((folder / "artifacts/model/profile.json").read_text(encoding="utf-8"))
+            reference.features(found)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"model={uri}: it has no profile.json; allowed: a model that this project trained"
+            ) from error
+        return identify(folder).version, found

@@ -270,7 +270,9 @@ def test_every_rule_is_deployed_with_its_query() -> None:
         name: rule["criteria"]["allOf"][0]["query"] for name, rule in rules.items()
     }
     for rule in rules.values():
-        assert rule["actions"]["actionGroups"] == [arm.GROUP + "/providers/Microsoft.Insights/actionGroups/tweet-sentiment-people"]
+        assert rule["actions"]["actionGroups"] == [
+            arm.GROUP + "/providers/Microsoft.Insights/actionGroups/tweet-sentiment-people"
+        ]
         assert rule["scopes"] == [arm.GROUP + "/providers/Microsoft.Insights/components/tweet-sentiment-insights"]
 
 

@@ -17,6 +17,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from registry_scripts import build_image
+from registry_scripts.image import build
 from steps.sentiment.command_line import InputError
 from steps.sentiment.served import ENDPOINT_REQUIREMENTS
 from tests.conftest import ROOT, environment
@@ -54,7 +55,7 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         self.folder, self.context = folder, folder / "context"
         folder.mkdir()
-        for name in build_image.ENGINES:
+        for name in build.ENGINES:
             (folder / name).write_text(ENGINE)
             (folder / name).chmod(0o755)
         self.mood("willing")
@@ -276,8 +277,8 @@ def test_a_build_that_fails_names_the_step_and_leaves_nothing(engine: Engine, tm
     ],
 )
 def test_steps_are_known_however_the_engine_announces_them(line: str) -> None:
-    assert build_image._STEP.fullmatch(line)
-    assert not build_image._STEP.fullmatch("no such package: two")
+    assert build._STEP.fullmatch(line)
+    assert not build._STEP.fullmatch("no such package: two")
 
 
 def test_who_is_told_to_stop_stops_the_engine_too(engine: Engine, tmp_path: Path) -> None:

@@ -126,8 +126,8 @@ def test_of_two_that_look_at_the_same_moment_none_or_one_goes_on(monkeypatch: py
     look = lock._other
     others = []
 
-    def late(ours: str = "") -> dict[str, str] | None:
-        found = look(ours)
+    def late(kind: lock.Kind, ours: str = "") -> dict[str, str] | None:
+        found = look(kind, ours)
         if next(looks) == 0:
             others.append(lock._announced("rollback"))
             others[0].__enter__()
@@ -138,6 +138,17 @@ def test_of_two_that_look_at_the_same_moment_none_or_one_goes_on(monkeypatch: py
         raise AssertionError("two at once")
     assert len(locks()) == 1
     others[0].__exit__(None, None, None)
+    assert locks() == []
+
+
+def test_a_deployment_and_a_promotion_do_not_wait_for_each_other() -> None:
+    with lock.held("deploy", kind=lock.DEPLOYMENT) as deploying, lock.held("promote", patience=0):
+        assert deploying.expires - datetime.now(UTC) > timedelta(hours=1)
+        with (
+            pytest.raises(lock.BusyError, match=r"has been deploying since .* \(deploy\)"),
+            lock.held("deploy", patience=0, kind=lock.DEPLOYMENT),
+        ):
+            pass
     assert locks() == []
 
 

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from steps import monitor
-from steps.sentiment import runs
+from steps.sentiment import model_folder, runs
 from steps.sentiment.command_line import InputError
 from tests.conftest import ROOT, statuses
 from tests.serving import ingestion, serve, wait_for
 from tests.streams import PROFILE, drawn, envelope, judged
 
 MODEL = ROOT / "data/champion/model"
-VERSION = monitor.profile_of(str(MODEL))[0]
+VERSION = model_folder.profile(str(MODEL))[0]
 
 
 def captured(path: Path, rows: int = 600, version: str = VERSION, **changed: object) -> str:
@@ -71,7 +71,7 @@ def test_a_served_model_is_watched(champions: Path, store: Path) -> None:
                 server.post("/feedback", {"prediction_id": records[0]["prediction_id"], "expected": "negative"})
                 wait_for(lambda: len(service.events("prediction")) == len(texts) and service.events("feedback"), 60)
             (file := store / f"{name}.jsonl").write_text(json.dumps(service.envelopes), encoding="utf-8")
-        version, profile = monitor.profile_of("models:/tweet-sentiment@champion")
+        version, profile = model_folder.profile("models:/tweet-sentiment@champion")
         found = monitor.events.read([file])
         assert found.of(version).predictions["score"].tolist() == [record["score"] for record in records]
         assert (found.predictions["expected"] >= 0).sum() == 1

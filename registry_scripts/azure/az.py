@@ -1,0 +1,93 @@
+"""Calls Azure's command line `az`: a time limit for each call, its answer as JSON, and an error of a kind for what goes wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from steps.sentiment.command_line import InputError
+
+#: Seconds that a question may take, and a change (a template takes minutes).
+QUESTION, CHANGE = 120.0, 1800.0
+_LOGIN = ("az login", "AADSTS", "does not exist in MSAL token cache")
+
+
+class AzError(Exception):
+    """A call of az failed. The message names the command and what az said."""
+
+
+class TimedOutError(AzError):
+    """az has not answered in time; what it was asked to do may still happen."""
+
+
+class LoggedOutError(AzError):
+    """az is not logged in, or no longer."""
+
+
+def ready() -> None:
+    """See that az is there and logged in, before anything is begun.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not shutil.which("az"):
+        raise InputError("az is not installed; allowed: Azure's command line (pip install azure-cli) on the PATH")
+    try:
+        call("account", "show")
+    except LoggedOutError as error:
+        raise InputError(f"{error}; type: az login") from error
+
+
+def call(*command: str, seconds: float = QUESTION) -> Any:
+    """Call az and return its answer, or None where it says nothing.
+
+    Args:
+        command: what comes after `az`.
+        seconds: that it may take.
+
+    Raises:
+        AzError: it failed; LoggedOutError and TimedOutError where that is why.
+    """
+    shown = f"az {' '.join(command[:3])}"
+    output = ["--output", "json", "--only-show-errors"]
+    code, answer, said = _run(["az", *command, *output], seconds, shown)
+    if code:
+        reason = _reason(said)
+        kind = LoggedOutError if any(sign in said for sign in _LOGIN) else AzError
+        raise kind(f"{shown} ended with {code}: {reason}")
+    try:
+        return json.loads(answer) if answer.strip() else None
+    except ValueError as error:
+        raise AzError(f"{shown} answered no JSON: {answer.strip()[:200]!r}") from error
+
+
+def _run(command: Sequence[str], seconds: float, shown: str) -> tuple[int, str, str]:
+    # In a process group of its own: az is a script that starts a Python, and both must end.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            answer, said = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise TimedOutError(f"{shown} has not answered within {seconds:g} s") from None
+        except BaseException:  # told to stop
+            os.killpg(process.pid, signal.SIGTERM)
+            raise
+    return process.returncode, answer, said
+
+
+def _reason(said: str) -> str:
+    # The line that says what is wrong, of which there may be several with a stack trace or advice around it.
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    return next(iter([*errors, *lines[-1:]]), "it said nothing")[:500]

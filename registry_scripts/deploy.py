@@ -1,0 +1,298 @@
+"""Brings the champion to Azure as a new revision of the container app, or goes back to the revision before.
+
+    mlflow run . -e deploy --env-manager local -P resource_group=tweets
+    python -m registry_scripts.deploy --resource_group tweets --steps 10,50,100 --minutes 10
+    python -m registry_scripts.deploy --resource_group tweets --action rollback
+    python -m registry_scripts.deploy --resource_group tweets --action status
+
+Builds the image and pushes it, makes a revision of its digest that gets no traffic, asks this revision at its own address who it is,
+what it says to known tweets and whether it takes feedback, then shifts the traffic in steps and watches after each whether
+it fails. Whatever goes wrong, the revision that served before serves again, and the last line says what is left and what to type.
+`rollback` needs neither MLflow nor an engine; the revision that it leaves is kept, so that a second rollback goes forward again.
+
+Needs what `provision` has made, `az` logged in, docker or podman, and the registry of models; SERVE_API_KEY in the environment
+where the endpoint asks for a key. Ends with exit code 1 where the champion does not serve.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tabulate import tabulate
+
+from registry_scripts.azure import az, container_app, rollout, smoke, templates
+from registry_scripts.azure.container_app import App
+from registry_scripts.azure.names import APP, app_name, group_name, need
+from registry_scripts.azure.rollout import ChangedError, Rollout
+from registry_scripts.azure.smoke import Endpoint, RedError
+from registry_scripts.image import build
+from registry_scripts.registry import lock
+from steps.sentiment import command_line, registry
+from steps.sentiment.command_line import (
+    Flags,
+    InputError,
+    RefusedError,
+    Values,
+    fraction,
+    like,
+    one_of,
+    positive_number,
+)
+from steps.sentiment.model_folder import Identity
+from steps.sentiment.registry import Version
+
+#: Seconds that a revision may take until it is well: its image is pulled, its model loaded.
+START = 300.0
+#: Who logs in to a registry with a token of Azure's.
+_TOKEN_USER = "00000000-0000-0000-0000-000000000000"
+
+
+def shares(text: str) -> list[int]:
+    """Read the steps of the traffic: growing whole numbers of percent, of which the last is 100."""
+    parts = [part.strip() for part in text.split(",")]
+    found = [int(part) for part in parts if part.isdecimal()]
+    if len(found) != len(parts) or found != sorted(set(found)) or not found or found[0] < 1 or found[-1] != 100:
+        raise ValueError("growing whole numbers from 1 to 100, separated by commas, of which the last is 100")
+    return found
+
+
+def flags() -> Flags:
+    """Return the flags of this script."""
+    flags = Flags("deploy", __doc__)
+    flags.flag("action", "deploy", "deploy, rollback, or status", one_of(("deploy", "rollback", "status")))
+    flags.flag("resource_group", "", "the resource group that provision was given", group_name)
+    flags.flag("name", registry.MODEL, "the name that provision was given", app_name)
+    flags.flag("engine", "docker", "docker or podman", one_of(build.ENGINES))
+    flags.flag("base", "", "image to build on; default: as build_image")
+    flags.flag("steps", "25,50,100", "percent of the traffic, one after the other", shares)
+    flags.flag("minutes", "5", "of watching after each step", positive_number)
+    flags.flag("most_errors", "0.05", "share of requests that may fail with 5xx", fraction)
+    flags.flag(
+        "revision",
+        "",
+        "to go back to; default: the one before",
+        like(r"[a-z0-9-]+", "the name of a revision, as --action status shows it"),
+    )
+    return flags
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Do what is asked."""
+    given = flags().read(argv)
+    need(given, "resource_group")
+    if given.revision and given.action != "rollback":
+        raise InputError(f"--revision: got {given.revision!r}; allowed: with --action rollback only")
+    az.ready()
+    app = App(given.resource_group, given.name)
+    try:
+        {"deploy": deploy, "rollback": rollback, "status": status}[given.action](given, app)
+    except (az.AzError, build.EngineError) as error:
+        left = "the traffic is as it was; when this is mended, type the same again"
+        raise SystemExit(f"deploy: error: {error}; {left if given.action == 'deploy' else look(given)}") from error
+
+
+def deploy(given: Values, app: App) -> None:
+    """Build, push, make a revision, test it, and let it take over."""
+    build.ready(given.engine)
+    champion = promoted()
+    with lock.held("deploy", kind=lock.DEPLOYMENT):
+        content = app.content()
+        before = settled(content, given)
+        key = api_key(content)
+        made = outputs(given)
+        image, who = pushed(given, made, champion)
+        suffix = f"v{champion.number}-{datetime.now(UTC):%m%d%H%M%S}"
+        started = Rollout(app, f"{app.name}--{suffix}", before, before)
+        values = {
+            **{
+                name: made[name]
+                for name in ("location", "environmentId", "identityId", "registryServer", "vaultUri", "insightsName")
+            },
+            "name": app.name,
+            "image": image,
+            "revisionSuffix": suffix,
+            "version": str(champion.number),
+            "traffic": [{"revisionName": name, "weight": weight} for name, weight in before.items()]
+            or [{"latestRevision": True, "weight": 100}],
+            "withApiKey": bool(key),
+        }
+        try:
+            take_over(given, started, values, Endpoint("", key), who)
+        except ChangedError as error:
+            raise SystemExit(
+                f"deploy: error: {error}; that is left as it is; {started.new} still runs; {look(given)}"
+            ) from error
+        except BaseException as error:  # killed too: who serves must not depend on how this ends
+            left = started.put_back(command(given, "rollback"))
+            raise SystemExit(
+                f"deploy: error: {reason(error)}; {left}; the image stays in the registry ({image}); "
+                f"when this is mended, type: {command(given, 'deploy')}"
+            ) from error
+        tidy(started)
+    print(f"deploy: version {champion.number} serves all traffic as {started.new}; back: {command(given, 'rollback')}")
+
+
+def take_over(given: Values, started: Rollout, values: Mapping[str, Any], endpoint: Endpoint, who: Identity) -> None:
+    """Make the revision, and let it take over if it is what it should be."""
+
+    def still() -> None:
+        if (now := promoted().number) != int(values["version"]):
+            raise RefusedError(
+                f"version {now} was promoted in the meantime, and version {values['version']} is deployed no further"
+            )
+
+    still()
+    templates.deploy(given.resource_group, f"{given.name}-{APP}", APP, values)
+    endpoint.address = next(one.address for one in started.app.revisions() if one.name == started.new)
+    print(f"deploy: {started.new} is there, without traffic, at {endpoint.address}", flush=True)
+    smoke.wait(endpoint, START)
+    smoke.test(endpoint, who)
+    print(f"deploy: smoke test passed: version {who.version}, {len(smoke.TWEETS)} known tweets, feedback", flush=True)
+    if not started.before:  # there was no app: all traffic is its own, and stays so when a newer revision is made
+        started.app.set_weights({started.new: 100})
+        started.now = started.app.weights()
+    steps = given.steps if started.before else [100]
+    rollout.carry_out(started, endpoint, steps, given.minutes, given.most_errors, still)
+
+
+def tidy(started: Rollout) -> None:
+    """Switch off the revisions that nobody goes back to; where that fails they cost a little, and the champion serves all the same."""
+    try:
+        for one in started.app.revisions():
+            if one.active and one.name not in (started.new, *started.before):
+                started.app.deactivate(one.name)
+    except az.AzError as error:
+        print(f"deploy: an older revision may still run ({error}); the next deployment tries again")
+
+
+def promoted() -> Version:
+    """Return the champion.
+
+    Raises:
+        InputError: there is none.
+    """
+    champion = registry.with_alias(registry.CHAMPION)
+    if champion is None:
+        raise InputError("there is no champion to deploy; run promote first")
+    return champion
+
+
+def settled(content: Mapping[str, Any] | None, given: Values) -> dict[str, int]:
+    """Return who serves before a deployment, with its 100 percent; nobody where there is no app yet.
+
+    Raises:
+        RefusedError: the traffic is shared: a deployment is going on, or one has died.
+    """
+    weights = container_app.weights_of(content) if content else {}
+    if len(weights) > 1:
+        raise RefusedError(
+            f"the traffic is shared ({container_app.told(weights)}): a deployment that goes on elsewhere, or one that died; "
+            f"to go back to the revision before it, type: {command(given, 'rollback')}"
+        )
+    return weights
+
+
+def api_key(content: Mapping[str, Any] | None) -> str:
+    """Return the key that clients must send, from the environment, or an empty text.
+
+    Raises:
+        InputError: there is none, and the app asks for one: a deployment must not open it by oversight.
+    """
+    key = os.environ.get("SERVE_API_KEY", "")
+    secrets = (content or {"properties": {"configuration": {}}})["properties"]["configuration"].get("secrets") or []
+    if not key and any(one["name"] == "api-key" for one in secrets):
+        raise InputError(
+            "SERVE_API_KEY: not set, and the endpoint asks for a key; allowed: the one that provision was given"
+        )
+    return key
+
+
+def outputs(given: Values) -> dict[str, Any]:
+    """Return what provision has made.
+
+    Raises:
+        InputError: it has made nothing here.
+    """
+    try:
+        return templates.outputs(given.resource_group, given.name)
+    except az.TimedOutError:
+        raise
+    except az.AzError as error:
+        raise InputError(
+            f"--resource_group: nothing of the name {given.name} was made in {given.resource_group} ({error}); allowed: one in "
+            "which provision has made it"
+        ) from error
+
+
+def pushed(given: Values, made: Mapping[str, Any], champion: Version) -> tuple[str, Identity]:
+    """Build the champion's image and push it; return it by its digest, and who the model in it is."""
+    server, repository = made["registryServer"], registry.MODEL
+    uri = f"models:/{registry.MODEL}/{champion.number}"
+    built, who = build.make(given.engine, uri, f"{server}/{repository}", "", given.base)
+    token = az.call("acr", "login", "--name", made["registryName"], "--expose-token")
+    build.login(given.engine, server, _TOKEN_USER, token["accessToken"])
+    build.push(given.engine, built)
+    tag = built.rpartition(":")[2]
+    found = az.call("acr", "repository", "show", "--name", made["registryName"], "--image", f"{repository}:{tag}")
+    image = f"{server}/{repository}@{found['digest']}"
+    print(f"deploy: pushed {image}", flush=True)
+    return image, who
+
+
+def rollback(given: Values, app: App) -> None:
+    """Let the revision before answer everything again."""
+    revisions = app.revisions() if app.content() else []
+    serving = [one for one in revisions if one.weight]
+    target = container_app.to_go_back_to(revisions, given.revision)
+    if not target.active:
+        app.activate(target.name)
+    try:
+        smoke.wait(Endpoint(target.address), START)
+    except RedError as error:
+        raise SystemExit(
+            f"deploy: error: {target.name} is not well ({error}), so the traffic stays; {look(given)}"
+        ) from error
+    app.set_weights({target.name: 100})
+    left = ", ".join(f"{one.name} (version {one.version})" for one in serving if one.name != target.name)
+    print(f"deploy: {target.name} (version {target.version}) serves all traffic again; left: {left or 'none'}")
+
+
+def status(given: Values, app: App) -> None:
+    """Show all revisions."""
+    rows = [
+        {
+            "revision": one.name,
+            "version": one.version,
+            "created": one.created.isoformat(timespec="seconds"),
+            "active": "yes" if one.active else "",
+            "traffic": f"{one.weight} %",
+            "state": one.state,
+            "address": one.address,
+        }
+        for one in (app.revisions() if app.content() else [])
+    ]
+    print(tabulate(rows, headers="keys", tablefmt="simple") or f"deploy: there is no app {app.name} in {app.group} yet")
+
+
+def command(given: Values, action: str) -> str:
+    """Return the command of an action on the same app, as a person types it."""
+    named = "" if given.name == registry.MODEL else f" --name {given.name}"
+    how = "" if action == "deploy" else f" --action {action}"
+    return f"python -m registry_scripts.deploy --resource_group {given.resource_group}{named}{how}"
+
+
+def look(given: Values) -> str:
+    """Return what to type to see all revisions."""
+    return f"to see all revisions, type: {command(given, 'status')}"
+
+
+def reason(error: BaseException) -> str:
+    """Return why a deployment has ended, in a line."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "it was told to stop"
+    return str(error) or type(error).__name__
+
+
+if __name__ == "__main__":
+    command_line.run(main, "deploy")
