@@ -44,6 +44,8 @@ from steps.sentiment.registry import Version
 
 #: Seconds that a revision may take until it is well: its image is pulled, its model loaded.
 START = 300.0
+#: Seconds that a second deployment waits for the first, which takes far longer: just so that of two at the same moment one goes on.
+PATIENCE = 5.0
 #: Who logs in to a registry with a token of Azure's.
 _TOKEN_USER = "00000000-0000-0000-0000-000000000000"
 
@@ -96,7 +98,7 @@ def deploy(given: Values, app: App) -> None:
     """Build, push, make a revision, test it, and let it take over."""
     build.ready(given.engine)
     champion = promoted()
-    with lock.held("deploy", kind=lock.DEPLOYMENT):
+    with lock.held("deploy", PATIENCE, lock.DEPLOYMENT):
         content = app.content()
         before = settled(content, given)
         key = api_key(content)

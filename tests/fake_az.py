@@ -26,14 +26,15 @@ def main() -> None:
     command = " ".join(words)
     fault = planted(command)
     if isinstance(fault, list):
-        subprocess.run(fault, check=True)
+        subprocess.run(fault, check=True, stdout=subprocess.DEVNULL)
     if fault == "fail":
         refuse("ERROR: (ServiceUnavailable) The service is unavailable now, give it a try later.")
     if fault == "hang":
         time.sleep(600)
-    with cloud() as state:
-        if fault == "logout":
+    if fault == "logout":
+        with cloud() as state:
             state["logged_in"] = False
+    with cloud() as state:
         if not state["logged_in"]:
             refuse("ERROR: Please run 'az login' to setup account.")
         if command not in COMMANDS:

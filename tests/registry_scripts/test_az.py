@@ -1,0 +1,81 @@
+"""The layer over az: real programs under its name that answer, fail, say nothing, never end, or are not there."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from registry_scripts.azure import az
+from steps.sentiment.command_line import InputError
+
+Write = Callable[[str], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Let az be a shell script."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), os.environ["PATH"]]))
+
+    def script(text: str) -> None:
+        file = tmp_path / "az"
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(file.stat().st_mode | stat.S_IEXEC)
+
+    return script
+
+
+def test_an_answer_is_json_and_nothing_is_asked_on_the_terminal(write: Write) -> None:
+    write("""read line && exit 3; echo "[\\"$*\\"]" """)
+    assert az.call("group", "list") == ["group list --output json --only-show-errors"]
+    write("exit 0")
+    assert az.call("group", "delete") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "reason"),
+    [
+        ("WARNING: old\nERROR: (Conflict) It is there.\nCode: Conflict", az.AzError, r"\(Conflict\) It is there\."),
+        ("Traceback\n  File\nValueError: odd", az.AzError, "ValueError: odd"),
+        ("", az.AzError, "it said nothing"),
+        ("ERROR: Please run 'az login' to setup account.", az.LoggedOutError, "Please run 'az login'"),
+        ("ERROR: AADSTS700082: The refresh token has expired.", az.LoggedOutError, "AADSTS700082"),
+    ],
+)
+def test_an_error_says_what_az_said(write: Write, said: str, kind: type[az.AzError], reason: str) -> None:
+    write(f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
+    with pytest.raises(kind, match=rf"^az deployment group create ended with 1: {reason}"):
+        az.call("deployment", "group", "create", "--name", "x")
+
+
+def test_what_is_no_json_is_an_error(write: Write) -> None:
+    write("echo Bicep CLI is installed")
+    with pytest.raises(az.AzError, match="az group list answered no JSON: 'Bicep CLI is installed'"):
+        az.call("group", "list")
+
+
+def test_a_call_that_never_ends_is_ended_with_all_that_it_has_started(write: Write, tmp_path: Path) -> None:
+    write(f"sleep 60 & echo $! > {tmp_path}/pid; wait")
+    began = time.monotonic()
+    with pytest.raises(az.TimedOutError, match=r"^az group list has not answered within 0\.5 s$"):
+        az.call("group", "list", seconds=0.5)
+    assert time.monotonic() - began < 10
+    pid = int((tmp_path / "pid").read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_az_that_is_missing_or_logged_out_is_named_before_anything_else(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("echo \"ERROR: Please run 'az login' to setup account.\" >&2; exit 1")
+    with pytest.raises(InputError, match=r"type: az login$"):
+        az.ready()
+    write("echo {}")
+    az.ready()
+    (tmp_path / "az").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="az is not installed"):
+        az.ready()

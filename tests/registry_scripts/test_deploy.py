@@ -1,0 +1,507 @@
+"""deploy: the whole of it against a recorded az and real endpoints behind TLS; whatever goes wrong, who served before serves."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from registry_scripts import deploy
+from registry_scripts.azure import az, rollout, smoke
+from steps.sentiment.command_line import InputError, RefusedError
+from tests import azure_types, relay
+from tests.conftest import ROOT, environment
+from tests.fake_az import ENGINE, Cloud
+from tests.registry_scripts.conftest import copy, opened
+from tests.registry_scripts.test_azure_templates import GIVEN
+from tests.serving import KEY, Server, serve
+
+OLD, OLDER = "tweet-sentiment--v1-1126080229", "tweet-sentiment--v1-1101080229"
+AGAIN = "python -m registry_scripts.deploy --resource_group tweets"
+QUICK = ["--resource_group", "tweets", "--minutes", "0.005"]
+MAIN = {name: value for name, value in GIVEN["main"].items() if name != "apiKey"}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with the bundled model as versions 1 and 2, and 2 as champion."""
+    folder = tmp_path_factory.mktemp("registry")
+    with opened(folder, folder / "mlflow.db"):
+        client = MlflowClient()
+        client.create_registered_model("tweet-sentiment")
+        for _ in range(2):
+            version = client.create_model_version("tweet-sentiment", str(ROOT / "data/champion/model"))
+        client.set_registered_model_alias("tweet-sentiment", "champion", version.version)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endpoints(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Server]]:
+    """Both versions, served."""
+    folder = tmp_path_factory.mktemp("endpoints")
+    with (
+        serve(folder, registry, "--model", "models:/tweet-sentiment/1") as first,
+        serve(folder, registry, "--model", "models:/tweet-sentiment/2") as second,
+    ):
+        yield {1: first, 2: second}
+
+
+@pytest.fixture(scope="module")
+def addresses(endpoints: dict[int, Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Their addresses behind TLS, as Azure gives them, and the certificate."""
+    certified = relay.certificate(tmp_path_factory.mktemp("tls"))
+    with (
+        relay.before(endpoints[1].port, certified=certified) as first,
+        relay.before(endpoints[2].port, certified=certified) as second,
+    ):
+        yield {"old": first, "new": second, "certified": str(certified)}
+
+
+@pytest.fixture
+def database(registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The registry, open; a copy of the test's own."""
+    used = tmp_path / "mlflow.db"
+    copy(registry / "mlflow.db", used)
+    with opened(tmp_path, used):
+        yield used
+
+
+@pytest.fixture
+def empty_cloud(
+    database: Path, addresses: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
+    """Azure with what provision makes, without an app; az and an engine on the PATH."""
+    cloud = Cloud(tmp_path / "azure")
+    (cloud.folder / "docker").write_text(ENGINE)
+    (cloud.folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(cloud.folder), os.environ["PATH"]]))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", addresses["certified"])
+    monkeypatch.delenv("SERVE_API_KEY", raising=False)
+    monkeypatch.setattr(smoke, "PAUSE", 0.05)
+    monkeypatch.setattr(rollout, "AGAIN", 0.05)
+    monkeypatch.setattr(deploy, "START", 2.0)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    cloud.change(groups={"tweets": {"name": "tweets", "tags": {}}}, addresses=[addresses["new"]])
+    made(cloud, "tweet-sentiment", "main", MAIN, tmp_path)
+    yield cloud
+    assert list((tmp_path / "temporary").iterdir()) == []  # keys were in there
+    assert [model.name for model in MlflowClient().search_registered_models()] == ["tweet-sentiment"]  # no lock is left
+
+
+def made(cloud: Cloud, name: str, template: str, values: dict[str, Any], folder: Path) -> None:
+    """Deploy a template with the recorded az."""
+    parameters = folder / f"{template}-parameters.json"
+    parameters.write_text(json.dumps({"parameters": {name: {"value": value} for name, value in values.items()}}))
+    az.call(
+        "deployment", "group", "create", "--resource-group", "tweets", "--name", name,
+        "--template-file", str(ROOT / f"registry_scripts/azure/{template}.json"), "--parameters", f"@{parameters}",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def cloud(empty_cloud: Cloud, addresses: dict[str, Any], tmp_path: Path) -> Cloud:
+    """Azure with version 1 serving, and an older revision of it that still runs."""
+    empty_cloud.change(images={"x:1": "sha256:" + "0" * 64}, addresses=[addresses["old"], addresses["old"]])
+    for revision, traffic in ((OLDER, {"latestRevision": True}), (OLD, {"revisionName": OLD})):
+        suffix = revision.partition("--")[2]
+        values = {
+            "version": "1",
+            "revisionSuffix": suffix,
+            "traffic": [{"weight": 100, **traffic}],
+            "withApiKey": False,
+        }
+        made(empty_cloud, "tweet-sentiment-app", "app", GIVEN["app"] | values, tmp_path)
+    empty_cloud.change(addresses=[addresses["new"]])
+    assert empty_cloud.weights() == {OLD: 100}
+    (empty_cloud.folder / "calls").unlink()
+    return empty_cloud
+
+
+def failed(argv: list[str]) -> str:
+    """Deploy, see that it fails, and return its message: one line that says what is left."""
+    with pytest.raises(SystemExit) as ended:
+        deploy.main(argv)
+    message = str(ended.value.code)
+    assert message.startswith("deploy: error: ")
+    assert "\n" not in message
+    return message
+
+
+def assert_put_back(cloud: Cloud, message: str, made: bool = True) -> None:
+    """Check that who served before serves, that nothing else runs that did not, and that the message says so."""
+    assert cloud.weights() == {OLD: 100}
+    assert set(cloud.active()) == {OLDER, OLD}
+    assert f"{OLD}=100 serves as before" in message
+    assert ("is switched off" in message) == made
+    assert "the image stays in the registry (tweetsentiment" in message
+    assert f"type: {AGAIN}" in message
+
+
+def test_the_champion_takes_over_step_by_step(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.change(requests={"v2": {"2xx": 400, "4xx": 50, "5xx": 3}})
+    deploy.main([*QUICK])
+    (new,) = cloud.weights()
+    assert new.startswith("tweet-sentiment--v2-")
+    assert cloud.weights() == {new: 100}
+    assert set(cloud.active()) == {OLD, new}  # the one to go back to, and none older
+    steps = [
+        call[call.index("--revision-weight") + 1 :][:2] for call in cloud.calls("containerapp ingress traffic set")
+    ]
+    assert steps == [[f"{OLD}=75", f"{new}=25"], [f"{OLD}=50", f"{new}=50"], [f"{OLD}=0", f"{new}=100"]]
+    state = cloud.read()
+    container = state["revisions"][new]["properties"]["template"]["containers"][0]
+    digest = next(digest for name, digest in state["images"].items() if name == "tweet-sentiment:2")
+    assert container["image"].endswith(f".azurecr.io/tweet-sentiment@{digest}")
+    engine = [json.loads(line) for line in (cloud.folder / "engine").read_text().splitlines()]
+    assert [asked[0] for asked in engine] == ["info", "build", "image", "login", "push"]
+    said = capsys.readouterr().out
+    assert "smoke test passed: version 2, 6 known tweets, feedback" in said
+    assert "453 requests, 3 failed" in said
+    assert f"version 2 serves all traffic as {new}; back: {AGAIN} --action rollback" in said
+
+
+def test_the_first_revision_of_all(empty_cloud: Cloud) -> None:
+    deploy.main([*QUICK])
+    (new,) = empty_cloud.weights()
+    assert empty_cloud.weights() == {new: 100}
+    traffic = empty_cloud.read()["apps"]["tweet-sentiment"]["properties"]["configuration"]["ingress"]["traffic"]
+    assert traffic == [{"revisionName": new, "weight": 100}]  # and not the latest, which the next one would be at once
+    assert len(empty_cloud.calls("containerapp ingress traffic set")) == 1
+
+
+def test_a_first_revision_that_is_red_says_that_nothing_is_left_to_go_back_to(
+    empty_cloud: Cloud, addresses: dict[str, Any]
+) -> None:
+    empty_cloud.change(addresses=[addresses["old"]])
+    message = failed([*QUICK])
+    assert "GET /version: version is '1', and not '2'; no revision served before tweet-sentiment--v2-" in message
+
+
+def test_back_and_forth(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    deploy.main([*QUICK])
+    (new,) = cloud.weights()
+    for expected in (OLD, new, OLD):
+        deploy.main(["--resource_group", "tweets", "--action", "rollback"])
+        assert cloud.weights() == {expected: 100}
+    assert f"{OLD} (version 1) serves all traffic again; left: {new} (version 2)" in capsys.readouterr().out
+    deploy.main(["--resource_group", "tweets", "--action", "rollback", "--revision", OLDER])  # it was switched off
+    assert cloud.weights() == {OLDER: 100}
+    deploy.main(["--resource_group", "tweets", "--action", "status"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in (OLDER, OLD, new))
+
+
+def test_back_needs_neither_registry_nor_engine(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy.registry, "with_alias", None)
+    (cloud.folder / "docker").unlink()
+    deploy.main(["--resource_group", "tweets", "--action", "rollback"])
+    assert cloud.weights() == {OLDER: 100}
+
+
+def test_back_to_what_is_not_there(cloud: Cloud) -> None:
+    with pytest.raises(InputError, match=f"--revision: got 'x'; allowed: {OLDER}"):
+        deploy.main(["--resource_group", "tweets", "--action", "rollback", "--revision", "x"])
+    az.call("containerapp", "revision", "deactivate", "--name", "tweet-sentiment", "--revision", OLDER)
+    with pytest.raises(InputError, match=f"--revision: got ''; allowed: {OLDER}"):
+        deploy.main(["--resource_group", "tweets", "--action", "rollback"])
+    assert cloud.weights() == {OLD: 100}
+
+
+def test_back_to_what_is_not_well_leaves_the_traffic(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "START", 0.1)
+    state = cloud.read()
+    state["revisions"][OLDER]["properties"]["fqdn"] = "127.0.0.1:9"
+    cloud.write(state)
+    message = failed(["--resource_group", "tweets", "--action", "rollback"])
+    assert f"{OLDER} is not well (GET /health: not 200 within 0.1 s), so the traffic stays" in message
+    assert cloud.weights() == {OLD: 100}
+
+
+#: Fault -> what goes wrong, what the message says, whether the revision was made.
+FAULTS: dict[str, tuple[list[tuple[str, list[int], Any]], str, bool]] = {
+    "az fails after the image was pushed": (
+        [("deployment group create", [1], "fail")],
+        "az deployment group create ended with 1: (ServiceUnavailable)",
+        False,
+    ),
+    "az fails when the revision was made": (
+        [("deployment group create", [1], "after")],
+        "az deployment group create ended with 1: (GatewayTimeout)",
+        True,
+    ),
+    "az does not answer after the revision was made": (
+        [("containerapp revision list", [1], "hang")],
+        "az containerapp revision list has not answered within 1 s",
+        True,
+    ),
+    "az fails when 25 % were shifted": (
+        [("containerapp ingress traffic set", [1], "after")],
+        "az containerapp ingress traffic ended with 1",
+        True,
+    ),
+    "az fails after 25 % were shifted": (
+        [("containerapp ingress traffic set", [2], "fail")],
+        "az containerapp ingress traffic ended with 1",
+        True,
+    ),
+    "az fails after 25 % were shifted, and twice more": (
+        [("containerapp ingress traffic set", [2, 3, 4], "fail")],
+        "az containerapp ingress traffic ended with 1",
+        True,
+    ),
+    "az does not tell what failed": (
+        [("monitor metrics list", [2], "fail")],
+        "az monitor metrics list ended with 1",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_fails_who_served_before_serves(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    faults, reason, revision = FAULTS[fault]
+    if "hang" in str(faults):
+        monkeypatch.setattr(deploy.az, "call", lambda *command, **_: az_call(*command, seconds=1))
+    cloud.plant(*faults)
+    message = failed([*QUICK])
+    assert reason in message
+    assert_put_back(cloud, message, revision)
+    cloud.plant()
+    cloud.change(addresses=cloud.read()["addresses"] or [addresses_of(cloud)])
+    time.sleep(1)  # a revision's name holds the second
+    deploy.main([*QUICK])  # what the message says to type
+    assert list(cloud.weights().values()) == [100]
+    assert OLD not in cloud.weights()
+
+
+az_call = az.call
+
+
+def addresses_of(cloud: Cloud) -> str:
+    """Return the address that the last new revision had."""
+    return str(list(cloud.read()["revisions"].values())[-1]["properties"]["fqdn"])
+
+
+def test_where_az_works_no_more_the_message_says_what_is_left_and_what_to_type(cloud: Cloud) -> None:
+    cloud.plant(("containerapp ingress traffic set", [2], "logout"))
+    message = failed([*QUICK])
+    (new,) = (name for name in cloud.weights() if name != OLD)
+    assert cloud.weights() == {OLD: 75, new: 25}
+    assert "Please run 'az login'" in message
+    assert (
+        f"the traffic was last set to {OLD}=75 {new}=25, revision {new} may still run; when az works again, type: {AGAIN}"
+        in message
+    )
+    assert "--action rollback" in message
+    cloud.change(logged_in=True)
+    cloud.plant()
+    with pytest.raises(RefusedError, match=f"the traffic is shared .*{AGAIN} --action rollback"):
+        deploy.main([*QUICK])
+    deploy.main(["--resource_group", "tweets", "--action", "rollback"])
+    assert cloud.weights() == {OLD: 100}
+
+
+def test_az_that_is_missing_is_named(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"^az is not installed; allowed: .*on the PATH$"):
+        deploy.main([*QUICK])
+
+
+@pytest.mark.parametrize("action", ["deploy", "rollback", "status"])
+def test_who_is_not_logged_in_is_told_before_anything_is_done(cloud: Cloud, action: str) -> None:
+    cloud.change(logged_in=False)
+    with pytest.raises(InputError, match=r"Please run 'az login' to setup account\.; type: az login"):
+        deploy.main([*QUICK, "--action", action])
+    assert [call[:2] for call in cloud.calls()] == [["account", "show"]]
+
+
+def test_an_image_that_cannot_be_pushed_leaves_everything(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_FAILS", "push")
+    message = failed([*QUICK])
+    assert "docker push ended with 1 at its start: denied: requested access" in message
+    assert "the traffic is as it was; when this is mended, type the same again" in message
+    assert cloud.weights() == {OLD: 100}
+    assert cloud.calls("deployment group create") == []
+
+
+def test_where_provision_was_never_run(cloud: Cloud) -> None:
+    cloud.change(deployments={})
+    with pytest.raises(InputError, match=r"--resource_group: nothing of the name tweet-sentiment was made in tweets"):
+        deploy.main([*QUICK])
+    assert not (cloud.folder / "engine").read_text().count("build")
+
+
+def test_a_red_smoke_test_shifts_nothing(cloud: Cloud, addresses: dict[str, Any]) -> None:
+    cloud.change(addresses=[addresses["old"]])  # an endpoint of version 1, where version 2 should be
+    message = failed([*QUICK])
+    assert "GET /version: version is '1', and not '2'" in message
+    assert_put_back(cloud, message)
+    assert cloud.calls("containerapp ingress traffic set") == []
+
+
+def test_a_revision_that_does_not_start(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "START", 0.1)
+    cloud.change(addresses=["127.0.0.1:9"])
+    message = failed([*QUICK])
+    assert "GET /health: not 200 within 0.1 s" in message
+    assert_put_back(cloud, message)
+
+
+def test_too_many_failures_take_the_traffic_back(cloud: Cloud) -> None:
+    cloud.change(requests={"v2": {"2xx": 180, "5xx": 20}})
+    message = failed([*QUICK])
+    assert "20 of 200 requests failed, more than 5 %" in message
+    assert_put_back(cloud, message)
+    assert len(cloud.calls("containerapp ingress traffic set")) == 2  # 25 %, and back
+
+
+def test_few_requests_say_nothing(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.change(requests={"v2": {"5xx": 19}})
+    deploy.main([*QUICK, "--steps", "100"])
+    assert "19 requests, 19 failed: too few to judge" in capsys.readouterr().out
+
+
+def test_a_revision_that_dies_while_it_is_watched(
+    cloud: Cloud, endpoints: dict[int, Server], addresses: dict[str, Any]
+) -> None:
+    asked: list[str] = []
+
+    def dying(path: str, question: bytes, status: int, headers: dict[str, str], body: bytes) -> Any:
+        asked.append(path)
+        return (503, {}, b"") if asked.count("/health") > 2 else (status, headers, body)
+
+    with relay.before(endpoints[2].port, dying, Path(addresses["certified"])) as address:
+        cloud.change(addresses=[address])
+        message = failed([*QUICK])
+    assert "it is no longer well" in message
+    assert_put_back(cloud, message)
+
+
+def promote(database: Path, version: int) -> list[str]:
+    """Return a program that promotes a version at once."""
+    change = f"UPDATE registered_model_aliases SET version = {version} WHERE alias = 'champion'"
+    code = f"import sqlite3; c = sqlite3.connect({str(database)!r}); c.execute({change!r}); c.commit()"
+    return [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize(
+    ("command", "made", "shifted"),
+    [("acr login", False, 0), ("deployment group create", True, 0), ("containerapp ingress traffic set", True, 2)],
+)
+def test_a_promotion_in_the_meantime_ends_it(
+    cloud: Cloud, database: Path, command: str, made: bool, shifted: int
+) -> None:
+    cloud.plant((command, [1], promote(database, 1)))
+    message = failed([*QUICK])
+    assert "version 1 was promoted in the meantime, and version 2 is deployed no further" in message
+    assert_put_back(cloud, message, made)
+    assert len(cloud.calls("containerapp ingress traffic set")) == shifted
+
+
+def test_who_changes_the_traffic_by_hand_has_the_last_word(cloud: Cloud) -> None:
+    by_hand = [str(cloud.folder / "az"), "containerapp", "ingress", "traffic", "set", "--name", "tweet-sentiment"]
+    cloud.plant(("monitor metrics list", [1], [*by_hand, "--revision-weight", f"{OLDER}=100"]))
+    message = failed([*QUICK])
+    assert f"the traffic was changed by somebody else to {OLDER}=100; that is left as it is" in message
+    assert f"type: {AGAIN} --action status" in message
+    assert cloud.weights() == {OLDER: 100}
+
+
+def deploying(database: Path, folder: Path, minutes: str) -> subprocess.Popen[str]:
+    """Begin a deployment in a process of its own."""
+    own = environment(folder) | {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+    command = [sys.executable, "-m", "registry_scripts.deploy", "--resource_group", "tweets", "--minutes", minutes]
+    return subprocess.Popen(command, cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_of_two_at_once_one_is_refused(cloud: Cloud, database: Path, tmp_path: Path) -> None:
+    both = [deploying(database, tmp_path, "0.06") for _ in range(2)]
+    said = [process.communicate(timeout=120)[1].splitlines()[-1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], said
+    refused = next(line for line, process in zip(said, both, strict=True) if process.returncode)
+    assert re.match(r"deploy: refused: .* has been deploying since .*; try again when that has ended", refused)
+    assert len(cloud.calls("deployment group create")) == 1
+    assert list(cloud.weights().values()) == [100]
+    assert OLD not in cloud.weights()
+
+
+def test_who_is_told_to_stop_puts_back_first(cloud: Cloud, database: Path, tmp_path: Path) -> None:
+    with deploying(database, tmp_path, "5") as process:
+        assert process.stdout and process.stderr
+        assert any("answers 25 %" in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 1
+        message = process.stderr.read().splitlines()[-1]
+    assert message.startswith("deploy: error: it was told to stop; ")
+    assert_put_back(cloud, message)
+
+
+def test_an_endpoint_that_asks_for_a_key_stays_closed(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = cloud.read()
+    state["apps"]["tweet-sentiment"]["properties"]["configuration"]["secrets"].append({"name": "api-key"})
+    cloud.write(state)
+    with pytest.raises(InputError, match="SERVE_API_KEY: not set, and the endpoint asks for a key"):
+        deploy.main([*QUICK])
+    monkeypatch.setenv("SERVE_API_KEY", KEY)
+    deploy.main([*QUICK])
+    (new,) = cloud.weights()
+    container = cloud.read()["revisions"][new]["properties"]["template"]["containers"][0]
+    assert {"name": "SERVE_API_KEY", "secretRef": "api-key"} in container["env"]
+    assert all(KEY not in argument for call in cloud.calls() for argument in call)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "--resource_group=", "--resource_group=a/b", "--steps=", "--steps=50,25,100", "--steps=25,50", "--steps=0,100", "--steps=a",
+        "--minutes=0", "--most_errors=1", "--action=undo", "--engine=lxc", "--name=Tweets", "--name=a--b", "--revision=x",
+    ],
+)  # fmt: skip
+def test_a_wrong_flag_is_named_and_nothing_is_asked(
+    empty_cloud: Cloud, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    asked = len(empty_cloud.calls())
+    flag = given.partition("=")[0]
+    with pytest.raises((SystemExit, InputError)) as ended:
+        deploy.main([*QUICK, given])
+    message = capsys.readouterr().err or str(ended.value)
+    assert f"{flag}: got " in message
+    assert "allowed: " in message
+    assert len(empty_cloud.calls()) == asked
+
+
+def test_a_registry_without_a_champion(cloud: Cloud, database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DELETE FROM registered_model_aliases")
+        connection.commit()
+    with pytest.raises(InputError, match="there is no champion to deploy"):
+        deploy.main([*QUICK])
+
+
+def test_the_recorded_az_answers_as_the_published_types_say(cloud: Cloud) -> None:
+    deploy.main([*QUICK])
+    forms: dict[str, tuple[str, str, Callable[[Any], list[Any]]]] = {
+        "containerapp list": ("appcontainers", "ContainerApp", list),
+        "containerapp revision list": ("appcontainers", "Revision", list),
+        "containerapp ingress traffic set": ("appcontainers", "TrafficWeight", list),
+        "monitor metrics list": ("monitor", "Metric", lambda answer: answer["value"]),
+    }
+    seen = set()
+    for command, answer in cloud.answers():
+        if command in forms:
+            module, model, each = forms[command]
+            seen.add(command)
+            for one in each(answer):
+                assert azure_types.check_answer(one, module, model) == []
+    assert seen == set(forms)
