@@ -18,6 +18,8 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from registry_scripts.azure import smoke
+from steps.sentiment.model_folder import Identity
 from tests import containers
 from tests.conftest import ROOT, environment
 from tests.containers import Podman
@@ -132,6 +134,14 @@ def test_it_says_what_it_is_and_asks_for_little(image: dict[str, Any]) -> None:
     assert list(settings["Volumes"]) == ["/var/lib/serve"]
     assert list(settings["ExposedPorts"]) == ["8080/tcp"]
     assert image["Healthcheck"]["Test"][0] == "CMD"
+
+
+def test_it_passes_the_smoke_test_of_a_deployment(podman: Podman, image: dict[str, Any]) -> None:
+    said = image["Config"]["Labels"]
+    names = ("model_id", "family", "dataset_digest")
+    expected = Identity("tweet-sentiment", "1", *(said[f"tweet-sentiment.{name}"] for name in names))
+    with production(podman, "smoke") as container:
+        smoke.test(smoke.Endpoint(container.address), expected)
 
 
 def test_it_is_small(podman: Podman, image: dict[str, Any]) -> None:

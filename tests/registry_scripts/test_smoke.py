@@ -13,6 +13,7 @@ from steps.sentiment import model_folder
 from steps.sentiment.model_folder import Identity
 from tests import relay
 from tests.conftest import ROOT
+from tests.registry_scripts.conftest import opened
 from tests.serving import KEY, Server, free_port, serve
 
 BUNDLED = ROOT / "data/champion/model"
@@ -32,10 +33,19 @@ def who() -> Identity:
 
 
 def test_the_endpoint_as_it_is_passes(server: Server, who: Identity) -> None:
-    wrong = server.metric("sentiment_feedback_total", verdict="wrong")
     smoke.wait(Endpoint(server.address), 5)
     smoke.test(Endpoint(server.address), who)
-    assert server.metric("sentiment_feedback_total", verdict="wrong") == wrong  # no alert may count the test
+    assert server.metric("sentiment_feedback_total", verdict="right") == 1
+    assert server.metric("sentiment_feedback_total", verdict="wrong") == 0  # no alert may count the test
+
+
+def test_a_model_of_another_family_trained_on_the_sample_alone_passes_too(champions: Path, tmp_path: Path) -> None:
+    with opened(tmp_path, champions / "mlflow.db"):
+        uri = "models:/tweet-sentiment@challenger"
+        expected = model_folder.identify(model_folder.fetch(uri, tmp_path / "model"))
+    with serve(tmp_path, champions, "--model", uri) as other:
+        smoke.test(Endpoint(other.address), expected)
+    assert expected.family == "baseline"
 
 
 def records(body: bytes, **changes: Any) -> bytes:
