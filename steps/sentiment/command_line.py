@@ -16,6 +16,14 @@ from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
 
+#: What a tracking server with a sign-in answers: HTTP's 401 and 403, by MLflow's names.
+_TURNED_AWAY = {
+    "UNAUTHENTICATED": "MLflow's server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD",
+    "PERMISSION_DENIED": "MLflow's server does not let this user do that; an admin of it gives the right",
+}
+
+
 class InputError(Exception):
     """What a person gave cannot be used. The message names what was given and what is allowed."""
 
@@ -215,7 +223,13 @@ def progress(items: Any = None, **shown: Any) -> Any:
 
 def unreachable(error: BaseException) -> bool:
     """Return whether an error says that MLflow's server does not answer, rather than what it answers."""
-    return isinstance(error, MlflowException) and str(error).startswith("API request to ")
+    asked = isinstance(error, MlflowException) and str(error).startswith("API request to ")
+    return asked and not turned_away(error)
+
+
+def turned_away(error: BaseException) -> str:
+    """Return why MLflow's server turned this user away and what to do, empty where it did not: what a sign-in answers."""
+    return _TURNED_AWAY.get(error.error_code, "") if isinstance(error, MlflowException) else ""
 
 
 def first_line(error: Exception) -> str:
@@ -245,8 +259,8 @@ def run(main: Callable[[list[str] | None], None], name: str) -> None:
     except KeyboardInterrupt:
         sys.exit(_fail(f"{name}: interrupted", 130))
     except MlflowException as error:
-        what = "MLflow's server does not answer; run this again when it does" if unreachable(error) else "MLflow"
-        sys.exit(_fail(f"{name}: error: {what}: {first_line(error)}", 1))
+        silent = "MLflow's server does not answer; run this again when it does" if unreachable(error) else "MLflow"
+        sys.exit(_fail(f"{name}: error: {turned_away(error) or silent}: {first_line(error)}", 1))
     except OSError as error:
         sys.exit(_fail(f"{name}: error: {error}", 1))
 

@@ -6,7 +6,7 @@ import mlflow
 from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
-from steps.sentiment.command_line import InputError, first_line, unreachable
+from steps.sentiment.command_line import InputError, first_line, turned_away, unreachable
 
 EXPERIMENT = "tweet-sentiment"
 
@@ -38,7 +38,7 @@ def get(run_id: str, flag: str) -> Run:
     try:
         run = mlflow.get_run(run_id)
     except MlflowException as error:
-        if unreachable(error):
+        if unreachable(error) or turned_away(error):
             raise
         raise InputError(f"{flag}={run_id}: no such run; allowed: the id of a finished run") from error
     if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -55,6 +55,6 @@ def artifact(uri: str, flag: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
-        if unreachable(error):
+        if unreachable(error) or turned_away(error):
             raise
         raise InputError(f"{flag}={uri}: not found ({first_line(error)})") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, UNAUTHENTICATED
 
 from steps.sentiment import command_line
 from steps.sentiment.command_line import (
@@ -106,6 +107,17 @@ def test_texts_keep_what_was_typed_and_the_defaults() -> None:
             1,
             "step: error: MLflow's server does not answer; run this again when it does: "
             "API request to http://x failed with exception y\n",
+        ),
+        (
+            MlflowException("API request to endpoint /x failed with error code 401 != 200. Response body: 'No'", UNAUTHENTICATED),
+            1,
+            "step: error: MLflow's server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD: API request to endpoint /x failed with error code 401 != 200. Response body: 'No'\n",
+        ),
+        (
+            MlflowException("Permission denied", PERMISSION_DENIED),
+            1,
+            "step: error: MLflow's server does not let this user do that; an admin of it gives the right: Permission denied\n",
         ),
     ],
 )
