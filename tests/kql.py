@@ -3,14 +3,13 @@
 Not a test itself.
 """
 
-import fcntl
-import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests import npm
 from tests.conftest import ROOT
 
 SERVICE = ROOT / "tests/kusto"
@@ -37,7 +36,7 @@ def checked(queries: Mapping[str, str], schema: Mapping[str, Any] = SCHEMA) -> d
         queries: by name.
         schema: as `envelopes.schema` returns it.
     """
-    install()
+    npm.install(SERVICE)
     question = json.dumps({"tables": schema["tables"], "queries": dict(queries)})
     service = subprocess.run(
         ["node", SERVICE / "service.js"], input=question, capture_output=True, text=True, check=False, timeout=120
@@ -48,21 +47,6 @@ def checked(queries: Mapping[str, str], schema: Mapping[str, Any] = SCHEMA) -> d
         name: Checked([*found["messages"], *in_bags(found["tree"], schema["events"])], found["tree"])
         for name, found in answer.items()
     }
-
-
-def install() -> None:
-    """Install the language service as package-lock.json says, once; the processes of a suite wait for each other."""
-    modules = SERVICE / "node_modules"
-    modules.mkdir(exist_ok=True)
-    wanted = hashlib.sha256((SERVICE / "package-lock.json").read_bytes()).hexdigest()
-    with (SERVICE / ".installing").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (modules / ".of").is_file() and (modules / ".of").read_text() == wanted:
-            return
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        npm = subprocess.run(command, cwd=SERVICE, capture_output=True, text=True, check=False, timeout=300)
-        assert npm.returncode == 0, f"{' '.join(command)} in {SERVICE}:\n{npm.stderr}"
-        (modules / ".of").write_text(wanted)
 
 
 def text(tree: Tree) -> str:
