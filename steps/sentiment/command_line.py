@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
-
 #: What a tracking server with a sign-in answers: HTTP's 401 and 403, by MLflow's names.
 _TURNED_AWAY = {
     "UNAUTHENTICATED": "MLflow's server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "

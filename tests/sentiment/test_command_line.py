@@ -109,7 +109,9 @@ def test_texts_keep_what_was_typed_and_the_defaults() -> None:
             "API request to http://x failed with exception y\n",
         ),
         (
-            MlflowException("API request to endpoint /x failed with error code 401 != 200. Response body: 'No'", UNAUTHENTICATED),
+            MlflowException(
+                "API request to endpoint /x failed with error code 401 != 200. Response body: 'No'", UNAUTHENTICATED
+            ),
             1,
             "step: error: MLflow's server does not know this user and password; set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD: API request to endpoint /x failed with error code 401 != 200. Response body: 'No'\n",
