@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -291,6 +292,22 @@ def test_every_entry_point_flag_target_and_file_that_a_step_names_is_there(one: 
 def test_what_is_not_there_is_found(call: list[str]) -> None:
     with pytest.raises((AssertionError, KeyError, SystemExit, click.UsageError)):
         known(call)
+
+
+def test_every_command_of_the_operations_page_is_there() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    found = re.findall(r"^ +(python -m .+)$|`(python -m [^`.]+ --[^`]+)`", page, re.MULTILINE)
+    commands = [shlex.split(one or other, comments=True) for one, other in found]
+    assert len(commands) >= 7
+    for command in commands:
+        known(command)
+    workflows = set(re.findall(r"^\| `(\w+)` \| (?:on a push|by hand|after)", page, re.MULTILINE))
+    assert workflows == set(WORKFLOWS)
+    environments = {job["environment"] for job in JOBS.values() if "environment" in job}
+    asked = {
+        name for path in FILES for name in re.findall(r"(?:vars|secrets)\.(\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert all(f"`{name}`" in page for name in environments | asked)
 
 
 def test_what_can_be_trained_is_there_and_the_schedule_trains_the_baseline(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from mlflow.tracking import MlflowClient
 from packaging.requirements import Requirement
 
 from registry_scripts.registry import audit
+from steps.sentiment import registry
 from tests.conftest import ROOT, Run, environment
 from tests.registry_scripts.conftest import assert_in_step, held
 from tests.registry_scripts.test_together import at_once
@@ -303,6 +304,21 @@ def test_two_promotions_at_once(team: Team, trainer: None, tmp_path: Path) -> No
     ]
     assert held() == {"champion": 2, "previous": 1}
     assert [run.data.tags["to_version"] for run in audit.trail()] == ["1", "2"]
+    assert_in_step()
+
+
+@LATER
+def test_who_is_given_the_right_changes_the_champion(team: Team, run_in: Run, trainer: None) -> None:
+    experiment = MlflowClient().get_experiment_by_name("tweet-sentiment").experiment_id
+    with signed_in(team, "admin"):
+        users = AuthServiceClient(team.address)
+        users.create_user("promoter", PASSWORDS["promoter"])
+        users.grant_user_permission("promoter", "registered_model", registry.MODEL, "MANAGE")
+        users.grant_user_permission("promoter", "experiment", experiment, "EDIT")
+    before = held()["champion"]
+    run_in(sys.executable, "-m", "registry_scripts.rollback", "--version", str(3 - before), **team.as_user("promoter"))
+    mlflow.set_tracking_uri(team.address)
+    assert held() == {"champion": 3 - before, "previous": before}
     assert_in_step()
 
 
