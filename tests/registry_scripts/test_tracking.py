@@ -46,6 +46,7 @@ PASSWORDS = {
     "admin": SECRETS["TRACKING_ADMIN_PASSWORD"],
     "trainer": "trainer's password",
     "reader": "reader's password",
+    "promoter": "promoter's password",
 }
 THREAD = "import importlib\n" + "\n".join(
     f"importlib.import_module({step!r}).main({flags!r})"
