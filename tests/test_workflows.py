@@ -296,7 +296,7 @@ def test_what_is_not_there_is_found(call: list[str]) -> None:
 
 def test_every_command_of_the_operations_page_is_there() -> None:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    found = re.findall(r"^ +(python -m .+)$|`(python -m [^`.]+ --[^`]+)`", page, re.MULTILINE)
+    found = re.findall(r"^ +(python -m .+)$|`(python -m [^`]+[^`.])`", page, re.MULTILINE)
     commands = [shlex.split(one or other, comments=True) for one, other in found]
     assert len(commands) >= 7
     for command in commands:
