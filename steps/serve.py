@@ -39,6 +39,7 @@ def flags() -> Flags:
         "models:/<name>@<alias>, models:/<name>/<version>, or a folder",
         something,
     )
+    flag("also", "", "a second version, which answers who asks for it with the header X-Model-Version; default: none")
     flag("host", "127.0.0.1", "address to listen on; 0.0.0.0: all", something)
     flag("port", "5001", "port to listen on", integer(1, 65_535))
     flag("workers", "1", "processes, each with the model", integer(1, 64))
@@ -111,6 +112,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def beside(uri: str, place: Path) -> Path | None:
+    """Return the folder of the second model, or None if there shall be none."""
+    return model_folder.fetch(uri, place, "also") if uri else None
+
+
 @contextmanager
 def counted() -> Iterator[None]:
     """Give the counters of all workers a folder, in memory where there is such a thing: a full disk must not stop an endpoint."""
@@ -136,9 +142,13 @@ def main(argv: list[str] | None = None) -> None:
         from steps.sentiment import endpoint, worker, workers  # noqa: PLC0415
 
         folder = model_folder.fetch(given.model, Path(store, "first"))
+        who, also = model_folder.identify(folder), beside(given.also, Path(store, "also"))
+        if also and model_folder.identify(also).version == who.version:
+            raise InputError(f"also={given.also}: that is version {who.version} again; allowed: another than model")
         settings = worker.Settings(
             uri=given.model,
             folder=folder,
+            also=(given.also, also) if also else None,
             store=Path(store),
             threads=given.threads or max(1, deployed.cores() // given.workers),
             follow=given.follow or 0.0,
@@ -149,7 +159,6 @@ def main(argv: list[str] | None = None) -> None:
             telemetry_cache=Path(given.telemetry_cache) if given.telemetry_cache else None,
             telemetry_text=given.telemetry_text,
         )
-        who = model_folder.identify(folder)
         _logger.info("%s version %s (%s) on http://%s:%d", who.name, who.version, who.family, given.host, given.port)
         workers.run(settings, listening, given.workers)
 

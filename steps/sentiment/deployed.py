@@ -31,13 +31,14 @@ class Deployed:
     since: float
 
 
-def load(folder: Path, uri: str, threads: int) -> Deployed:
+def load(folder: Path, uri: str, threads: int, flag: str = "model") -> Deployed:
     """Load the model in a folder, as MLflow does but for its checks: the texts are checked before they get here.
 
     Args:
         folder: where its files are.
         uri: what the person gave, for messages.
         threads: that it may use for one batch.
+        flag: that named it, for messages.
 
     Raises:
         InputError: it does not load, or does not answer as docs/architecture.md says ("Model contract").
@@ -55,7 +56,7 @@ def load(folder: Path, uri: str, threads: int) -> Deployed:
         for answer in [*predict(_WARM_UP, False), *predict(_WARM_UP, True)]:
             Answer.model_validate(answer, strict=True)
     except Exception as error:
-        raise InputError(f"model={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
+        raise InputError(f"{flag}={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
     settle()
     return Deployed(identify(folder), predict, folder, time.time())
 

@@ -62,6 +62,17 @@ class _Answer:
 Handler = Callable[[Exchange, Note], Awaitable[_Answer]]
 
 
+class _Loaded:
+    # A model, and the thread in which it scores.
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed, self.batches = deployed, Batches(deployed.predict)
+
+    @property
+    def version(self) -> str:
+        return self.deployed.identity.version
+
+
 class Endpoint:
     """The app of one worker. `use` turns it on before the first request; `stopping` turns it off."""
 
@@ -73,8 +84,8 @@ class Endpoint:
         self.stopping = False
         self.waiting = 0
         self._held = Held(HELD_BODIES * limits.max_bytes)
-        self._deployed: Deployed | None = None
-        self._batches: Batches | None = None
+        self._main: _Loaded | None = None
+        self._beside: _Loaded | None = None
         self._started, self._switched = time.time(), 0
         invoke: dict[str, Handler] = {"POST": self._invocations}
         self._routes: dict[str, dict[str, Handler]] = {
@@ -90,14 +101,32 @@ class Endpoint:
 
     def use(self, deployed: Deployed) -> None:
         """Answer with this model from the next request on; those that are being answered keep the one before."""
-        before, self._deployed = self._batches, deployed
-        self._batches = Batches(deployed.predict)
-        self._telemetry.serves(deployed.folder)
+        before, self._main = self._main, _Loaded(deployed)
+        self._telemetry.serves({one.version: one.deployed.folder for one in self._all()})
         if before:
-            before.close()
+            before.batches.close()
             self._switched += 1
-            _logger.warning("now answering with version %s", deployed.identity.version)
+            _logger.warning("now answering with version %s", self._main.version)
             settle()
+
+    def offer(self, deployed: Deployed) -> None:
+        """Answer with this model, too, whoever asks for its version by the header X-Model-Version."""
+        self._beside = _Loaded(deployed)
+        self._telemetry.serves({one.version: one.deployed.folder for one in self._all()})
+
+    def _all(self) -> list[_Loaded]:
+        # The models that can be asked, the one that answers unless asked for another first.
+        return [one for one in (self._main, self._beside) if one]
+
+    def _asked_for(self, exchange: Exchange) -> _Loaded:
+        # A version that is not here is refused: its answers would be taken for those of the one that was asked for.
+        version = exchange.headers.get(_VERSION)
+        for one in self._all():
+            if version is None or version == one.version.encode():
+                return one
+        allowed = ", ".join(one.version for one in self._all())
+        message = f"X-Model-Version: this version does not answer here; allowed: {allowed}"
+        raise RequestError(404, "RESOURCE_DOES_NOT_EXIST", message)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -169,7 +198,7 @@ class Endpoint:
         return [
             *shown,
             (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", b"Authorization, Content-Type, X-API-Key"),
+            (b"access-control-allow-headers", b"Authorization, Content-Type, X-API-Key, X-Model-Version"),
             (b"access-control-max-age", b"600"),
         ]
 
@@ -188,21 +217,19 @@ class Endpoint:
         limits = self._limits
         body = await self._body(exchange, limits.max_bytes)
         asked = bodies.asked(kind, body, limits.max_rows, limits.max_bytes)
-        deployed, batches = self._deployed, self._batches
-        assert deployed
-        assert batches
+        model = self._asked_for(exchange)
         if self.waiting >= limits.max_concurrent:
             raise too_many()
         self.waiting += 1
         try:
             async with asyncio.timeout(limits.timeout):
-                answers = await batches.answer(asked.texts, asked.explain)
+                answers = await model.batches.answer(asked.texts, asked.explain)
         except TimeoutError:
             message = f"no answer within {limits.timeout:g} seconds; allowed: fewer texts at once"
             raise RequestError(504, "DEADLINE_EXCEEDED", message) from None
         finally:
             self.waiting -= 1
-        version = deployed.identity.version
+        version = model.version
         ids = self._signer.sign(version, (answer["label"] for answer in answers))
         for answer, prediction_id in zip(answers, ids, strict=True):
             answer["prediction_id"] = prediction_id
@@ -230,27 +257,29 @@ class Endpoint:
     async def _health(self, exchange: Exchange, note: Note) -> _Answer:
         if self.stopping:
             raise _stopping()
-        deployed = self._deployed
-        assert deployed
+        assert self._main
         uptime = round(time.time() - self._started, 3)
-        return _Answer(orjson.dumps({"status": "ok", **deployed.identity.as_dict(), "uptime_seconds": uptime}))
+        return _Answer(
+            orjson.dumps({"status": "ok", **self._main.deployed.identity.as_dict(), "uptime_seconds": uptime})
+        )
 
     async def _version(self, exchange: Exchange, note: Note) -> _Answer:
-        deployed = self._deployed
-        assert deployed
+        assert self._main
         about = {
             "mlflow": MLFLOW,
-            **deployed.identity.as_dict(),
-            "since": round(deployed.since, 3),
+            **self._main.deployed.identity.as_dict(),
+            "since": round(self._main.deployed.since, 3),
             "switches": self._switched,
+            "also": self._beside.deployed.identity.as_dict() if self._beside else None,
         }
-        return _Answer(orjson.dumps(about), headers=((_VERSION, deployed.identity.version.encode()),))
+        return _Answer(orjson.dumps(about), headers=((_VERSION, self._main.version.encode()),))
 
     async def _metrics(self, exchange: Exchange, note: Note) -> _Answer:
         return _Answer(await asyncio.to_thread(counters.page), counters.CONTENT_TYPE)
 
     async def _openapi(self, exchange: Exchange, note: Note) -> _Answer:
-        return _Answer(openapi.page(self._limits.max_rows, self._limits.max_bytes, bool(self._access.api_key)))
+        limits, versions = self._limits, [one.version for one in self._all()]
+        return _Answer(openapi.page(limits.max_rows, limits.max_bytes, bool(self._access.api_key), versions))
 
 
 def _stopping() -> RequestError:

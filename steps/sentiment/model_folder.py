@@ -40,8 +40,13 @@ class Identity:
         }
 
 
-def fetch(uri: str, beside: Path) -> Path:
+def fetch(uri: str, beside: Path, flag: str = "model") -> Path:
     """Return the folder of the model that a URI names: a copy below `beside`, or the folder itself if it is one.
+
+    Args:
+        uri: what the person gave.
+        beside: folder for a copy.
+        flag: that named it, for messages.
 
     Raises:
         InputError: there is no such model.
@@ -54,10 +59,10 @@ def fetch(uri: str, beside: Path) -> Path:
             folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(beside)))
         except (MlflowException, OSError) as error:
             reason = f"not found ({first_line(error)})"
-            raise InputError(f"model={uri}: {reason}; allowed: a version that was registered, or a folder") from error
+            raise InputError(f"{flag}={uri}: {reason}; allowed: a version that was registered, or a folder") from error
     if not (folder / "MLmodel").is_file():
         raise InputError(
-            f"model={uri}: no model there; allowed: models:/<name>@<alias>, models:/<name>/<version>, a folder"
+            f"{flag}={uri}: no model there; allowed: models:/<name>@<alias>, models:/<name>/<version>, a folder"
         )
     return folder
 

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,7 +93,7 @@ class Silence:
     def saw(self, note: Note) -> None:
         """Do nothing."""
 
-    def serves(self, folder: Path) -> None:
+    def serves(self, folders: Mapping[str, Path]) -> None:
         """Do nothing."""
 
     def stop(self, seconds: float) -> None:
@@ -116,7 +116,7 @@ class Telemetry:
         self._texts = self._characters = self._unflushed = 0
         self._changed = threading.Condition()
         self._stopping = False
-        self._vocabulary: Collection[str] = ()
+        self._vocabularies: dict[str, Collection[str]] = {}
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
@@ -133,9 +133,10 @@ class Telemetry:
             if self._texts >= ROUND_EVENTS:
                 self._changed.notify()
 
-    def serves(self, folder: Path) -> None:
-        """Take the vocabulary of the model that answers from now on."""
-        self._vocabulary = vocabulary(folder)
+    def serves(self, folders: Mapping[str, Path]) -> None:
+        """Take the vocabularies of the versions that answer from now on, and where their files are."""
+        known = self._vocabularies
+        self._vocabularies = {version: known.get(version) or vocabulary(folders[version]) for version in folders}
 
     def stop(self, seconds: float) -> None:
         """Tell what is left, for at most so many seconds; the rest is dropped and counted."""
@@ -218,8 +219,8 @@ class Telemetry:
             "rows": len(note.texts),
             **{name: float(there) for name, there in slices.of(text, TRAITS).items()},
         }
-        if self._vocabulary:
-            unknown = sum(word not in self._vocabulary for word in words)
+        if known := self._vocabularies.get(note.version):
+            unknown = sum(word not in known for word in words)
             measurements["out_of_vocabulary"] = round(unknown / max(len(words), 1), 4)
         return properties, measurements
 

@@ -39,10 +39,11 @@ _logger = logging.getLogger("serve")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker needs to know."""
+    """What a worker needs to know; `also` is the second version that can be asked: its URI and its folder."""
 
     uri: str
     folder: Path
+    also: tuple[str, Path] | None
     store: Path
     threads: int
     follow: float
@@ -68,6 +69,7 @@ def run(settings: Settings, listening: socket.socket, ready: Any = None) -> None
     sys.setswitchinterval(_SWITCH_SECONDS)
     os.environ["RAYON_NUM_THREADS"] = str(settings.threads)  # of the tokenizers
     loaded = deployed.load(settings.folder, settings.uri, settings.threads)
+    beside = deployed.load(settings.also[1], settings.also[0], settings.threads, "also") if settings.also else None
     counters = Counters()
     telemetry = open_telemetry(
         settings.connection_string,
@@ -88,7 +90,7 @@ def run(settings: Settings, listening: socket.socket, ready: Any = None) -> None
         timeout_graceful_shutdown=_CUT,
         backlog=2048,
     )
-    server = _Server(config, endpoint, loaded, settings, ready)
+    server = _Server(config, endpoint, (loaded, beside), settings, ready)
     server.run(sockets=[listening])
     telemetry.stop(_TELEMETRY)
 
@@ -97,14 +99,22 @@ class _Server(uvicorn.Server):
     # uvicorn's, with a stop in which nobody is cut off or left without a word.
 
     def __init__(
-        self, config: uvicorn.Config, endpoint: Endpoint, loaded: deployed.Deployed, settings: Settings, ready: Any
+        self,
+        config: uvicorn.Config,
+        endpoint: Endpoint,
+        loaded: tuple[deployed.Deployed, deployed.Deployed | None],
+        settings: Settings,
+        ready: Any,
     ) -> None:
         super().__init__(config)
-        self._endpoint, self._loaded, self._settings, self._ready = endpoint, loaded, settings, ready
+        self._endpoint, (self._loaded, self._beside) = endpoint, loaded
+        self._settings, self._ready = settings, ready
         self._told = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._endpoint.use(self._loaded)
+        if self._beside:
+            self._endpoint.offer(self._beside)
         await super().startup(sockets)
         if self._settings.follow:
             _Follower(self._settings, self._endpoint, self._loaded.identity.version).start()
