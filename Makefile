@@ -6,7 +6,7 @@ DATA ?= sample
 PORT ?= 5001
 
 .DEFAULT_GOAL := help
-.PHONY: help run test image-test check serve runs bench evidence notebooks report bundle lock clean
+.PHONY: help run test image-test check serve ui runs bench evidence notebooks report bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 19
@@ -31,6 +31,9 @@ check: .venv/.installed  ## ruff and mypy
 
 serve: .venv/.installed  ## the champion's endpoint, on port 5001 (PORT=..., FLAGS="--workers 2")
 	$(BIN)/python -m steps.serve --port $(PORT) $(FLAGS)
+
+ui: .venv/.installed  ## a page to try the model that make serve serves, on port 8501 (FLAGS="--endpoint http://...")
+	$(BIN)/python -m steps.ui $(FLAGS)
 
 runs: .venv/.installed  ## MLflow's page of runs and models, on port 5000
 	$(BIN)/mlflow ui --port 5000

@@ -67,4 +67,5 @@ endpoint        the app: MLflow's protocol, feedback, health, metrics
 connections     HTTP connections with bounds
 worker          one process of an endpoint
 workers         its processes, watched
+page            the web page for people, a package of its own
 """
