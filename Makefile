@@ -45,6 +45,7 @@ bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench_compare.py --data "$(DATA)" --flags "$(FLAGS)"
 	$(BIN)/python tests/bench_serve.py
 	$(BIN)/python tests/bench_monitor.py
+	$(BIN)/python tests/bench_ui.py
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence

@@ -14,6 +14,8 @@ a million events take less than a minute.
 import hashlib
 import json
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from steps.sentiment import command_line, drift, drift_page, events, model_folder, registry, tracking
@@ -22,6 +24,9 @@ from steps.sentiment.events import Events
 
 WORKSPACE = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 RESOURCE = r"(?i)/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/microsoft\.insights/components/[^/\s]+"
+from steps.sentiment import command_line, drift, drift_page, model_folder, reference, registry, told, tracking
+from steps.sentiment.command_line import Flags, InputError, positive_number, something
+from steps.sentiment.events import Gathering
 
 
 def level(text: str) -> float:
@@ -35,15 +40,7 @@ def level(text: str) -> float:
 def flags() -> Flags:
     """Return the flags of this step."""
     flags = Flags("monitor", __doc__)
-    flags.flag("events", "", "files of captured envelopes, separated by commas", words)
-    flags.flag("workspace", "", "id of a Log Analytics workspace to ask", like(WORKSPACE, "its id, a UUID"))
-    flags.flag(
-        "resource",
-        "",
-        "id of an Application Insights resource to ask",
-        like(RESOURCE, "/subscriptions/.../resourceGroups/.../providers/microsoft.insights/components/..."),
-    )
-    flags.flag("hours", "24", "how far back to ask a workspace or a resource", positive_number)
+    told.add_flags(flags)
     flags.flag(
         "model",
         registry.uri(registry.CHAMPION),
@@ -71,6 +68,22 @@ def read(given: Values) -> Events:
     from steps.sentiment import log_analytics  # noqa: PLC0415 - who reads files needs no client of Azure's
 
     return log_analytics.read(given.workspace, given.resource, given.hours)
+def profile_of(uri: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the version of a model, as its endpoint names it, and its profile.
+
+    Raises:
+        InputError: there is no such model, or it has no profile.
+    """
+    with tempfile.TemporaryDirectory(prefix="monitor-") as temporary:
+        folder = model_folder.fetch(uri, Path(temporary))
+        try:
+            found = json.loads((folder / "artifacts/model/profile.json").read_text(encoding="utf-8"))
+            reference.features(found)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"model={uri}: it has no profile.json; allowed: a model that this project trained"
+            ) from error
+        return model_folder.identify(folder).version, found
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -78,6 +91,10 @@ def main(argv: list[str] | None = None) -> None:
     given = flags().read(argv)
     version, profile = model_folder.profile(given.model)
     result = drift.judge(profile, version, read(given), given.level, given.psi)
+    version, profile = profile_of(given.model)
+    gathering = Gathering()
+    told.gather(given, gathering)
+    result = drift.judge(profile, version, gathering.events(), given.level, given.psi)
     content = json.dumps(result.as_dict(), indent=1)
     with tracking.step("monitor", given.texts, hashlib.sha256(content.encode()).hexdigest()[:16]) as run:
         tracking.log_settings({"model_version": version})

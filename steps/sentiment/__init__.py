@@ -38,6 +38,7 @@ plots           labels and scores -> figures
 served          what a logged model answers in a fresh process
 keys            what equal work is found again by
 tracking        the only writer of MLflow runs
+abandoned       runs of processes that are gone
 runs            the read side of MLflow runs
 registry        the read side of the model registry
 comparison      who takes part in a comparison, and a finished one
@@ -60,6 +61,8 @@ alert           three mispredicted tweets within any five minutes
 reference       a model's profile as bins that events are counted into
 events          what was told, gathered: from captured files
 log_analytics   and from Azure
+told            from which of them, as flags say
+review_queue    wrong answers whose text may be looked at
 drift           whether it still is as the model knew it
 drift_page      and the page of that
 openapi         the endpoint's description of itself

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -28,6 +28,17 @@ CARRIED: dict[str, tuple[Collection[str], Collection[str]]] = {
     "feedback": (("prediction_id", "expected"), ()),
 }
 _STEP = 10_000
+
+
+class Gatherer(Protocol):
+    """Takes events one by one, in any order; it may be told one twice."""
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row of `customEvents`, as `envelopes.rows` gives it.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is not as an endpoint tells it.
+        """
 
 
 @dataclass(frozen=True)
@@ -119,22 +130,27 @@ def _label(name: str, said: Mapping[str, str]) -> int:
 
 
 def read(paths: Sequence[Path]) -> Events:
+    """Return the events of captured envelopes, as `gather` reads them."""
+    gathering = Gathering()
+    gather(paths, gathering)
+    return gathering.events()
+
+
+def gather(paths: Sequence[Path], into: Gatherer) -> None:
     """Read captured envelopes: files of lines, each an envelope or an array of them in JSON; `.gz` ones are unpacked.
 
     Raises:
         InputError: a file is not there, or a line of it is no envelope of an endpoint's.
     """
-    gathering = Gathering()
     for path in paths:
         try:
-            _read(path, gathering)
+            _read(path, into)
         except (OSError, EOFError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"events={path}: {reason}; allowed: files of envelopes, separated by commas") from error
-    return gathering.events()
 
 
-def _read(path: Path, gathering: Gathering) -> None:
+def _read(path: Path, into: Gatherer) -> None:
     with (
         path.open("rb") as raw,
         gzip.open(raw) if path.suffix == ".gz" else raw as lines,
@@ -145,7 +161,7 @@ def _read(path: Path, gathering: Gathering) -> None:
                 found = orjson.loads(line) if line.strip() else []
                 for table, row in envelopes.rows(found if isinstance(found, list) else [found]):
                     if table == "customEvents":
-                        gathering.add(row)
+                        into.add(row)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise InputError(
                     f"events={path}: line {number} is no envelope of an endpoint's ({reason(error)}); allowed: lines of JSON, "

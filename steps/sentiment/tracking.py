@@ -8,7 +8,6 @@ whatever experiment they are, since `mlflow run` takes the experiment from its o
 import hashlib
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,19 +18,19 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import psutil
 from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Run
 from mlflow.models.model import ModelInfo
 
-from steps.sentiment import bundled, metrics, plots, profile, runs, served
+from steps.sentiment import abandoned, bundled, metrics, plots, profile, runs, served
 from steps.sentiment.command_line import InputError
 from steps.sentiment.comparison import RESULT, TABLE, hash_tag
 from steps.sentiment.dataset import Dataset, load
 from steps.sentiment.keys import MODEL_FILE, code_digest, step_key
 from steps.sentiment.model import calibrated
+from steps.sentiment.review_queue import QUEUE
 from steps.sentiment.runs import EXPERIMENT
 from steps.sentiment.trained import Trained
 
@@ -69,8 +68,8 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
     """
     if "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
-    _close_abandoned()
-    ours = {"process": _process(psutil.Process())}  # with the first breath: a kill may come at once
+    abandoned.close()
+    ours = {"process": abandoned.this_process()}  # with the first breath: a kill may come at once
     with mlflow.start_run(run_name=run_name or name, log_system_metrics=True, tags=ours) as run:
         known = mlflow.get_run(run.info.run_id).data.params
         mlflow.log_params({flag: text for flag, text in flags.items() if flag not in known})
@@ -88,27 +87,10 @@ def step(name: str, flags: Mapping[str, str], data: str, run_name: str = "") -> 
 @contextmanager
 def trial(name: str, values: Mapping[str, Any]) -> Iterator[None]:
     """Open a child run of the active one for a trial of a search, with its hyperparameters by name."""
-    tags = {"step": "trial", "process": _process(psutil.Process())}
+    tags = {"step": "trial", "process": abandoned.this_process()}
     with mlflow.start_run(run_name=name, nested=True, tags=tags):
         mlflow.log_params(dict(values))
         yield
-
-
-def _process(process: psutil.Process) -> str:
-    return f"{socket.gethostname()} {process.pid} {process.create_time():.2f}"
-
-
-def _close_abandoned() -> None:
-    # SIGKILL and power cuts leave a run RUNNING. Only those of this machine can be known to be gone.
-    ours = f"attributes.status = 'RUNNING' and tags.process LIKE '{socket.gethostname()} %'"
-    for run in mlflow.search_runs(search_all_experiments=True, filter_string=ours, output_format="list"):
-        pid = int(run.data.tags["process"].split()[1])
-        try:
-            there = _process(psutil.Process(pid)) == run.data.tags["process"]
-        except psutil.NoSuchProcess:
-            there = False
-        if not there:
-            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
 
 
 def log_prepared(folder: Path, counts: Mapping[str, int], digest: str) -> None:
@@ -277,6 +259,16 @@ def log_comparison(
             mlflow.set_tags({"family": entry["family"], "compared_model_id": entry["model_id"]})
             log_input(dataset, "test")
             log_metrics(entry["metrics"], entry["model_id"], dataset)
+
+
+def log_review_queue(queue: pd.DataFrame, digest: str) -> None:
+    """Log a review queue in the active run, as a file and as a dataset of this digest."""
+    log_files({QUEUE: queue})
+    active = mlflow.active_run()
+    assert active
+    source = CodeDatasetSource({"uri": f"runs:/{active.info.run_id}/{QUEUE}"})
+    mlflow.log_input(PandasDataset(queue, source, name="review-queue", digest=digest), context="review")
+    mlflow.set_tag("dataset_digest", digest)
 
 
 def log_input(dataset: Dataset, context: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.monitor.query import LogsQueryClient
 
-from steps.sentiment import log_analytics
+from steps.sentiment import log_analytics, review_queue
 from steps.sentiment.command_line import InputError
 from steps.sentiment.events import MEASURED
 from tests import kql
@@ -109,6 +110,14 @@ def test_predictions_and_verdicts_of_the_last_hours_are_gathered(scope: str, pat
     assert start != end
     assert "text" not in question["query"]
     assert "comment" not in question["query"]
+
+
+def test_texts_are_asked_for_by_review_alone() -> None:
+    for scope in log_analytics.COLUMNS:
+        assert not re.search(r"\btext =|comment", log_analytics.query(scope))
+        whole = log_analytics.query(scope, review_queue.SAID)
+        assert all(f"{name} = tostring(" in whole for name in ("text", "keep", "predicted", "model_version"))
+        assert "comment" not in whole
 
 
 def test_what_is_too_much_for_one_answer_is_asked_for_by_halves() -> None:

@@ -56,7 +56,7 @@ class Client:
         again = Retry(
             AGAIN,
             connect=0,
-            read=0,
+            read=False,  # a request that may have been worked on is not sent twice; its timeout is told as one
             status_forcelist=(429, 503),
             allowed_methods=None,
             backoff_factor=0.2,
