@@ -2,9 +2,9 @@
 
     make bench
 
-The endpoint serves the model that comes with the project, with one worker. It is first asked for the tweets by 500 with nothing between,
-then the page scores the same file, from the click until the download is there; twice each, in turn. The first useful paint is the
-moment at which a tweet can be typed, from the request for the page, in a browser with an empty cache; the median of five.
+The endpoint serves the model that comes with the project, with one worker. It is first asked for the tweets by 500 with nothing
+between, then the page scores the same file, from the click until the download is there; twice each, in turn. The first useful paint
+is the moment at which a tweet can be typed, from the request for the page, in a browser with an empty cache; the median of five.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -229,7 +230,7 @@ def test_an_endpoint_that_is_lost_in_mid_batch_loses_no_answer(
     browser: Browser, models: tuple[Path, Path], tmp_path: Path
 ) -> None:
     port = free_port()
-    texts = [f"{tweet} {number}" for number in range(500) for tweet in TWEETS]
+    texts = [f"{tweet} {number}" for number in range(1000) for tweet in TWEETS]
     with served_page(tmp_path, f"http://127.0.0.1:{port}") as address, opened(browser, address) as page:
         expect(page.get_by_text("does not answer. Nothing can be scored until it does")).to_be_visible()
         page.get_by_label("Tweet", exact=True).fill("anybody there?")
@@ -238,19 +239,19 @@ def test_an_endpoint_that_is_lost_in_mid_batch_loses_no_answer(
         with serve(tmp_path, tmp_path, "--model", str(models[0]), port=port) as server:
             expect(page.get_by_text("tweet-sentiment version 3 (bert) answers.")).to_be_visible(timeout=30_000)
             upload(page, "tweets.txt", "\n".join(texts).encode())
-            page.get_by_role("button", name="Score 2,000 tweets").click()
-            page.get_by_text("500 of 2,000 tweets scored").wait_for()
+            page.get_by_role("button", name="Score 4,000 tweets").click()
+            page.get_by_text(re.compile("^[1-9][0-9,]* of 4,000 tweets scored")).wait_for()
             server.process.send_signal(signal.SIGKILL)
-            message = page.get_by_text("of 2,000 tweets were scored before; they are kept below.")
+            message = page.get_by_text("of 4,000 tweets were scored before; they are kept below.")
             message.wait_for()
         kept = int((message.inner_text().split(" does not answer. ")[1]).split(" of ")[0].replace(",", ""))
-        assert 500 <= kept < 2000
+        assert 500 <= kept < 4000
         with page.expect_download() as waiting:
             page.get_by_role("button", name="Download all (CSV)").click()
         assert pd.read_csv(waiting.value.path())["text"].tolist() == texts[:kept]
         with serve(tmp_path, tmp_path, "--model", str(models[0]), port=port):
             page.get_by_role("button", name="Go on with the rest").click()
-            page.get_by_text("2,000 of 2,000 tweets", exact=False).last.wait_for()
+            page.get_by_text("4,000 of 4,000 tweets", exact=False).last.wait_for()
             page.get_by_role("button", name="Download all (CSV)").wait_for()
         with page.expect_download() as waiting:
             page.get_by_role("button", name="Download all (CSV)").click()

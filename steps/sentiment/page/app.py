@@ -24,13 +24,15 @@ def main() -> None:
     st.title("Tweet sentiment", anchor=False)
     about = _ask(client)
     _who(client, about)
-    one, many, last_hour, two = st.tabs(["One tweet", "Many tweets", "Last hour", "Two versions"])
+    names = ["One tweet", "Many tweets", "Last hour", "Two versions"]
+    one, many, last_hour, two = st.tabs(names, key="tab", on_change="rerun")
     with one:
         one_tweet.draw(client)
     with many:
         many_tweets.draw(address, key, client)
-    with last_hour:
-        live.draw(watch.of(address, key))
+    if last_hour.open:  # drawn anew every few seconds, which would take time from a list that is being scored
+        with last_hour:
+            live.draw(watch.of(address, key))
     with two:
         versions.draw(client, about)
 

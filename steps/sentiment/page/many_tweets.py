@@ -11,6 +11,8 @@ from steps.sentiment.predictions import LABELS
 
 #: Rows that are shown; a download has all.
 SHOWN = 10_000
+#: Seconds between two looks at the progress; drawing it takes time from the endpoint where both share a machine.
+PROGRESS = 1.5
 
 
 @st.fragment
@@ -102,7 +104,7 @@ def _progress() -> None:
         st.warning(f"{job.too_long:,} texts are longer than the endpoint takes, and were left out.")
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=PROGRESS)
 def _running() -> None:
     job: Job = st.session_state["job"]
     job.seen()

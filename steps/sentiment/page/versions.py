@@ -53,7 +53,7 @@ def _many(texts: list[str], both: list[Answers]) -> None:
     differ = [len(set(pair)) > 1 for pair in zip(*labels, strict=True)]
     st.markdown(f"The versions differ on **{sum(differ):,} of {len(texts):,}** tweets.")
     scores = {f"version {answers.version}": [record["score"] for record in answers.records] for answers in both}
-    share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, help="Probability of positive")
+    share = st.column_config.NumberColumn(format="percent", width="small", help="Probability of positive")
     st.dataframe(
         pd.DataFrame({**scores, "differ": differ, "tweet": texts}),
         hide_index=True,
