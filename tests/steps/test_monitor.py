@@ -9,6 +9,7 @@ import pytest
 
 from steps import monitor
 from steps.sentiment import model_folder, runs
+from steps.sentiment import events, runs
 from steps.sentiment.command_line import InputError
 from tests.conftest import ROOT, statuses
 from tests.serving import ingestion, serve, wait_for
@@ -73,6 +74,8 @@ def test_a_served_model_is_watched(champions: Path, store: Path) -> None:
             (file := store / f"{name}.jsonl").write_text(json.dumps(service.envelopes), encoding="utf-8")
         version, profile = model_folder.profile("models:/tweet-sentiment@champion")
         found = monitor.events.read([file])
+        version, profile = monitor.profile_of("models:/tweet-sentiment@champion")
+        found = events.read([file])
         assert found.of(version).predictions["score"].tolist() == [record["score"] for record in records]
         assert (found.predictions["expected"] >= 0).sum() == 1
         result = monitor.drift.judge(profile, version, found, 0.01, 0.1)
