@@ -14,18 +14,9 @@ a million events take less than a minute.
 import hashlib
 import json
 import sys
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
 
-from steps.sentiment import command_line, drift, drift_page, events, model_folder, registry, tracking
-from steps.sentiment.command_line import Flags, InputError, Values, like, positive_number, something, words
-from steps.sentiment.events import Events
-
-WORKSPACE = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-RESOURCE = r"(?i)/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/microsoft\.insights/components/[^/\s]+"
-from steps.sentiment import command_line, drift, drift_page, model_folder, reference, registry, told, tracking
-from steps.sentiment.command_line import Flags, InputError, positive_number, something
+from steps.sentiment import command_line, drift, drift_page, model_folder, registry, told, tracking
+from steps.sentiment.command_line import Flags, positive_number, something
 from steps.sentiment.events import Gathering
 
 
@@ -54,44 +45,10 @@ def flags() -> Flags:
     return flags
 
 
-def read(given: Values) -> Events:
-    """Read the events from the one place that the flags name.
-
-    Raises:
-        InputError: they name none or several, or it cannot be read.
-    """
-    named = [name for name in ("events", "workspace", "resource") if getattr(given, name)]
-    if len(named) != 1:
-        raise InputError(f"events, workspace, resource: got {', '.join(named) or 'none of them'}; allowed: exactly one")
-    if given.events:
-        return events.read([Path(name) for name in given.events])
-    from steps.sentiment import log_analytics  # noqa: PLC0415 - who reads files needs no client of Azure's
-
-    return log_analytics.read(given.workspace, given.resource, given.hours)
-def profile_of(uri: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the version of a model, as its endpoint names it, and its profile.
-
-    Raises:
-        InputError: there is no such model, or it has no profile.
-    """
-    with tempfile.TemporaryDirectory(prefix="monitor-") as temporary:
-        folder = model_folder.fetch(uri, Path(temporary))
-        try:
-            found = json.loads((folder / "artifacts/model/profile.json").read_text(encoding="utf-8"))
-            reference.features(found)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"model={uri}: it has no profile.json; allowed: a model that this project trained"
-            ) from error
-        return model_folder.identify(folder).version, found
-
-
 def main(argv: list[str] | None = None) -> None:
     """Compare and log; exit with 1 when something drifted."""
     given = flags().read(argv)
     version, profile = model_folder.profile(given.model)
-    result = drift.judge(profile, version, read(given), given.level, given.psi)
-    version, profile = profile_of(given.model)
     gathering = Gathering()
     told.gather(given, gathering)
     result = drift.judge(profile, version, gathering.events(), given.level, given.psi)

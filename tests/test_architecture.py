@@ -11,10 +11,8 @@ from tests.conftest import ROOT
 
 STEPS = sorted(path for path in (ROOT / "steps").glob("*.py") if path.stem != "__init__")
 SCRIPTS = sorted(path for path in (ROOT / "registry_scripts").glob("*.py") if path.stem != "__init__")
-LIBRARY = sorted((ROOT / "steps/sentiment").glob("*.py"))
-SHARED_SCRIPTS = sorted(ROOT.glob("registry_scripts/*/*.py"))
 LIBRARY = sorted((ROOT / "steps/sentiment").rglob("*.py"))
-SHARED_SCRIPTS = sorted([*ROOT.glob("registry_scripts/registry/*.py"), *ROOT.glob("registry_scripts/azure/*.py")])
+SHARED_SCRIPTS = sorted(ROOT.glob("registry_scripts/*/*.py"))
 ALL = [*STEPS, *SCRIPTS, *LIBRARY, *SHARED_SCRIPTS]
 HEAVY = {"tensorflow", "keras", "keras_tuner", "gensim", "torch", "transformers"}
 ML = {*HEAVY, "sklearn", "onnxruntime"}

@@ -1,26 +1,14 @@
 """Where the events of an endpoint are read from: captured files, a Log Analytics workspace, or an Application Insights resource."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from steps.sentiment import events
-from steps.sentiment.command_line import Flags, InputError, Values, positive_number, words
+from steps.sentiment.command_line import Flags, InputError, Values, like, positive_number, words
 from steps.sentiment.events import Gatherer
 
 WORKSPACE = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 RESOURCE = r"(?i)/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/microsoft\.insights/components/[^/\s]+"
-
-
-def like(pattern: str, allowed: str) -> Callable[[str], str]:
-    """Return a flag type: an empty text, or one of a pattern."""
-
-    def parse(text: str) -> str:
-        if text and not re.fullmatch(pattern, text):
-            raise ValueError(allowed)
-        return text
-
-    return parse
 
 
 def add_flags(flags: Flags) -> None:

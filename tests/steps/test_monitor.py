@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from steps import monitor
-from steps.sentiment import model_folder, runs
-from steps.sentiment import events, runs
+from steps.sentiment import events, model_folder, runs
 from steps.sentiment.command_line import InputError
 from tests.conftest import ROOT, statuses
 from tests.serving import ingestion, serve, wait_for
@@ -73,8 +72,6 @@ def test_a_served_model_is_watched(champions: Path, store: Path) -> None:
                 wait_for(lambda: len(service.events("prediction")) == len(texts) and service.events("feedback"), 60)
             (file := store / f"{name}.jsonl").write_text(json.dumps(service.envelopes), encoding="utf-8")
         version, profile = model_folder.profile("models:/tweet-sentiment@champion")
-        found = monitor.events.read([file])
-        version, profile = monitor.profile_of("models:/tweet-sentiment@champion")
         found = events.read([file])
         assert found.of(version).predictions["score"].tolist() == [record["score"] for record in records]
         assert (found.predictions["expected"] >= 0).sum() == 1
