@@ -110,7 +110,13 @@ def received(connection: socket.socket) -> bytes:
 
 @contextmanager
 def serve(
-    folder: Path, store: Path, *flags: str, port: int = 0, python: str = sys.executable, **variables: str
+    folder: Path,
+    store: Path,
+    *flags: str,
+    port: int = 0,
+    python: str = sys.executable,
+    patience: float = 90,
+    **variables: str,
 ) -> Iterator[Server]:
     """Run `python -m steps.serve` until the block ends.
 
@@ -120,6 +126,7 @@ def serve(
         flags: of the step.
         port: to listen on; default: one that is free.
         python: the interpreter.
+        patience: seconds until it must answer.
         variables: of its environment.
     """
     port = port or free_port()
@@ -140,7 +147,7 @@ def serve(
         )
     server = Server(process, port, log)
     try:
-        wait_for(lambda: answers(server), 90, lambda: f"no answer from the endpoint:\n{log.read_text()}")
+        wait_for(lambda: answers(server), patience, lambda: f"no answer from the endpoint:\n{log.read_text()}")
         yield server
     finally:
         if process.poll() is None:

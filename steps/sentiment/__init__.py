@@ -46,6 +46,7 @@ evidence        results as files in the repository
 evidence_tables    those of its tables that only newer evidence has
 findings        what they say, as numbers
 slides          and as slides
+article         how answers are watched, told in two languages
 notebooks       notebooks run anew and what they are stored without
 model_folder    a model's files and who it is
 deployed        the model that an endpoint answers with
@@ -58,6 +59,7 @@ telemetry       what an endpoint tells of its answers, in a thread of its own
 insights        the line to Azure Application Insights
 envelopes       what was told, as rows of Application Insights' tables
 alert           three mispredicted tweets within any five minutes
+incidents       such cases drawn at random, and which rule sees them
 reference       a model's profile as bins that events are counted into
 events          what was told, gathered: from captured files
 log_analytics   and from Azure

@@ -8,16 +8,13 @@ anywhere and hold both their ends. `registry_scripts/azure/queries/mispredicted.
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-
-import numpy as np
 
 from steps.sentiment import envelopes
 
 #: How many tweets, and within what time.
 THRESHOLD, WINDOW = 3, timedelta(minutes=5)
-_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -101,19 +98,3 @@ def fired(known: Sequence[Report], schedule: Schedule, start: datetime, end: dat
             true_at = None
         now += schedule.every
     return told
-
-
-def missed_by(schedule: Schedule, cases: int, seed: int = 0) -> float:
-    """Return the share of true cases, simulated, that a service misses which looks at windows as `schedule` says.
-
-    A case is three tweets that are reported within five minutes, as they follow from reports that come independently of each other:
-    the first at any time, the other two anywhere in the five minutes after it.
-    """
-    drawn = np.random.default_rng(seed).uniform(size=(cases, 3))
-    missed = 0
-    for begin, *later in drawn:
-        first = _EPOCH + timedelta(hours=1) + begin * schedule.every
-        times = [first, *(first + share * WINDOW for share in later)]
-        case = [Report(str(tweet), True, time, time) for tweet, time in enumerate(times)]
-        missed += not fired(case, schedule, _EPOCH + timedelta(hours=1), max(times) + schedule.every)
-    return missed / cases

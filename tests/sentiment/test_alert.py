@@ -192,21 +192,3 @@ def test_captured_envelopes_are_reports() -> None:
     assert alert.reports(events, delay) == [report("a", 0, delay=90), report("b", 0, wrong=False, delay=90)]
     with pytest.raises(ValueError, match="True"):
         alert.reports([captured("a", "True")])
-
-
-#: Windows of the same five minutes that begin at fixed times: one after the other, and a new one each minute.
-FIXED = {
-    "five": Schedule(look_back=5 * MINUTE, every=5 * MINUTE),
-    "one": Schedule(look_back=5 * MINUTE, every=MINUTE),
-}
-
-
-def test_what_fixed_windows_miss_is_what_the_page_says() -> None:
-    # Exact: 2/3 of the cases lie across a border of windows one after the other, 14/75 fit into none of those that begin each minute.
-    missed = {name: alert.missed_by(schedule, 10_000) for name, schedule in FIXED.items()}
-    assert missed["five"] == pytest.approx(2 / 3, abs=0.015)
-    assert missed["one"] == pytest.approx(14 / 75, abs=0.012)
-    assert alert.missed_by(SCHEDULE, 2_000) == 0
-    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    assert f"{100 * missed['five']:.1f} %" in page
-    assert f"{100 * missed['one']:.1f} %" in page
