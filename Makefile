@@ -7,6 +7,7 @@ PORT ?= 5001
 
 .DEFAULT_GOAL := help
 .PHONY: help run test image-test check serve ui runs bench evidence notebooks report bundle lock clean
+.PHONY: help run test image-test check serve runs bench evidence notebooks report article article-figures bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 19
@@ -55,6 +56,12 @@ notebooks: .venv/.installed  ## run docs/notebooks/ on real data and store them 
 
 report: .venv/.installed  ## slides of the results in docs/report/, as Markdown, HTML and (with Chromium) PDF
 	$(BIN)/python -m steps.report
+
+article: .venv/.installed  ## the articles on monitoring in docs/blog/, from their recorded figures
+	$(BIN)/python -m steps.article
+
+article-figures: .venv/.installed  ## record those figures anew from real runs (node and npm; ten minutes)
+	$(BIN)/python tests/record_article.py
 
 bundle: .venv/.installed  ## put the champion of real data into data/champion/, so that it comes with the project
 	$(BIN)/python -m steps.bundle

@@ -22,7 +22,14 @@ from typing import Any
 from tests.conftest import ROOT, environment
 
 KEY = "a key that only the tests know"
+#: Seconds that anything may take while figures are recorded on a busy machine.
+PATIENCE = 600
 TWEETS = ["@AirParadis lost my bag again", "not bad at all, thanks to the crew :)"]
+
+
+def line_to(connection_string: str) -> dict[str, str]:
+    """Return the variable that tells an endpoint where its events go."""
+    return {"APPLICATIONINSIGHTS_CONNECTION_STRING": connection_string}
 
 
 def free_port() -> int:
@@ -35,11 +42,12 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A process of `python -m steps.serve`."""
+    """A process of `python -m steps.serve`; an answer may take `patience` seconds."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    patience: float = 60
 
     @property
     def address(self) -> str:
@@ -50,7 +58,7 @@ class Server:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         question = urllib.request.Request(self.address + path, body, named)
         try:
-            with urllib.request.urlopen(question, timeout=60) as answer:
+            with urllib.request.urlopen(question, timeout=self.patience) as answer:
                 return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, {name.lower(): value for name, value in error.headers.items()}, error.read()
@@ -126,7 +134,7 @@ def serve(
         flags: of the step.
         port: to listen on; default: one that is free.
         python: the interpreter.
-        patience: seconds until it must answer.
+        patience: seconds until it must have started, and that an answer may take.
         variables: of its environment.
     """
     port = port or free_port()
@@ -145,7 +153,7 @@ def serve(
             stdout=file,
             stderr=file,
         )
-    server = Server(process, port, log)
+    server = Server(process, port, log, patience)
     try:
         wait_for(lambda: answers(server), patience, lambda: f"no answer from the endpoint:\n{log.read_text()}")
         yield server

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from steps.sentiment import evidence, findings, metrics, slides
+from steps.sentiment import article, evidence, findings, incidents, metrics, slides
 from tests.conftest import ROOT
+from tests.sentiment.test_alert import SCHEDULE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))["entry_points"]
@@ -22,6 +23,7 @@ PAGES = sorted(
         ROOT / "README.md",
         ROOT / "data/README.md",
         *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/blog/*.md"),
         *ROOT.glob("docs/report/*.md"),
         *ROOT.glob(".github/*.md"),
     ]
@@ -132,6 +134,42 @@ def test_the_pdf_is_that_of_the_slides_and_small() -> None:
     pdf = (stored / "results.pdf").read_bytes()
     assert title.replace("(", "\\(").replace(")", "\\)").encode() in pdf, "make report"
     assert len(pdf) < 1_000_000
+
+
+ARTICLE_FIGURES = json.loads((ROOT / "docs/blog" / article.FIGURES).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("language", article.ARTICLES)
+def test_articles_are_made_from_their_figures(language: str) -> None:
+    text = (ROOT / "docs/blog" / article.ARTICLES[language]).read_text(encoding="utf-8")
+    assert text == article.markdown(ARTICLE_FIGURES, language), "make article"
+    named = set(re.findall(r"!\[[^]]+\]\(([^)]+)\.png\)", text))
+    assert named == set(article.drawn(ARTICLE_FIGURES, language))
+    for name in named:
+        assert (ROOT / f"docs/blog/{name}.png").stat().st_size < 150_000
+
+
+def test_the_articles_are_as_long_as_a_reader_bears_and_show_the_same_figures() -> None:
+    texts = [(ROOT / "docs/blog" / name).read_text(encoding="utf-8") for name in article.ARTICLES.values()]
+    for text in texts:
+        prose = re.sub(r"^```.*?^```|^\|[^\n]*$", "", text, flags=re.DOTALL | re.MULTILINE)
+        assert 1200 <= len(re.findall(r"\S*\w\S*", prose)) <= 2000
+    tables = [re.findall(r"^\|.*", text, re.MULTILINE) for text in texts]
+    english, french = ([re.sub(r"(?<=\d)[,.\u202f](?=\d)", "", line) for line in lines] for lines in tables)
+    assert [re.findall(r"\d+", line) for line in english] == [re.findall(r"\d+", line) for line in french]
+
+
+def test_incidents_in_the_articles_are_those_that_are_drawn() -> None:
+    drawn = json.loads(json.dumps(incidents.study(SCHEDULE)))
+    assert flat(drawn) == pytest.approx(flat(ARTICLE_FIGURES["simulated"]), abs=1e-6)
+
+
+def flat(value: object, name: str = "") -> dict[str, float]:
+    """Return the numbers of nested objects and lists by their paths."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inner is None:
+        return {name: value}  # type: ignore[dict-item]
+    return {path: number for key, one in inner for path, number in flat(one, f"{name}/{key}").items()}
 
 
 def test_no_page_speaks_of_a_machine_or_shows_a_private_path() -> None:

@@ -173,6 +173,27 @@ def side_by_side(values: pd.DataFrame, title: str, xlabel: str, ylabel: str) -> 
     return figure
 
 
+def lines(panels: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str) -> Figure:
+    """Return values as lines, a panel for each table under its title, one colour per column, the index along the bottom."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    for axes, (title, values) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
+    ):
+        for name, column in values.items():
+            axes.plot(values.index, column, marker="o", markersize=4, label=name)
+        axes.set(title=title, xlabel=xlabel)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel(ylabel)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        fontsize="small",
+        frameon=False,
+    )
+    return figure
+
+
 def matrix(shares: pd.DataFrame, title: str) -> Figure:
     """Return shares (0 to 1) as a grid of percentages, darker where they are higher; what is NaN stays empty."""
     height = 0.6 if len(shares) <= FEW else 0.3
