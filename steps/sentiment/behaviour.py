@@ -1,7 +1,7 @@
 """What a model must do whatever its accuracy: minimum functions, invariance, direction (CheckList; Ribeiro et al. 2020).
 
-Two halves, written apart by different hands: `behaviour_development.yaml`, from which a training may learn, and
-`behaviour_test.yaml`, with other templates and other words, from which it may not. A case fails:
+Two halves, written apart by different hands: `behaviour_development.yaml`, from which a training may learn, with lessons
+beside its tests, and `behaviour_test.yaml`, with other templates and other words, from which it may not. A case fails:
 
     MFT (minimum function)  wrong label
     INV (invariance)        labels of its texts that are not all alike
@@ -118,45 +118,52 @@ def evaluate(tests: Sequence[Behaviour], score: Callable[[list[str]], np.ndarray
 def examples(cases: int, seed: int = 0) -> pd.DataFrame:
     """Return written texts of the development half to learn from: `text`, and `target`, the P(positive) that they stand for.
 
+    Its lessons stand beside its tests: the same frames with nothing turned round, facts without feeling, and more groups.
+
     Args:
-        cases: of each test; a case gives all its texts.
+        cases: of each test and each lesson; a case gives all its texts.
         seed: of their order.
     """
-    rows = {
-        text: TARGETS[says]
-        for test in (suite(DEVELOPMENT, cases) if cases else ())
-        for case, says in zip(test.cases, test.says, strict=True)
-        for text in case[: 1 if test.appended else None]
-    }
-    found = pd.DataFrame(
+    written, rows = _written(DEVELOPMENT), dict[str, float]()
+    if cases:
+        for name, spec in written["lessons"].items():
+            found = _distinct(f"lesson {name}", spec, written, cases)
+            rows |= {text: TARGETS[says] for case, says in found.items() for text in case}
+        for test in suite(DEVELOPMENT, cases):
+            for case, says in zip(test.cases, test.says, strict=True):
+                rows |= dict.fromkeys(case[: 1 if test.appended else None], TARGETS[says])
+    frame = pd.DataFrame(
         {"text": pd.Series(list(rows), dtype="object"), "target": pd.Series(list(rows.values()), dtype="float64")}
     )
-    return found.sample(frac=1, random_state=seed).reset_index(drop=True)
+    return frame.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
 @cache
 def _written(half: str) -> dict[str, Any]:
     path = Path(__file__).with_name(f"behaviour_{half}.yaml")
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # The loader in C: the one in Python takes seconds for thousands of templates.
+    found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return found
 
 
 def _made(name: str, spec: dict[str, Any], written: dict[str, Any], cases: int) -> Behaviour:
-    chance = random.Random(name)
-    made = _cases(spec, written, chance)
+    found = _distinct(name, spec, written, cases)
+    wanted = spec.get("direction", spec.get("label", ""))
+    return Behaviour(
+        name, spec["capability"], spec["kind"], wanted, tuple(found), tuple(found.values()), "append" in spec
+    )
+
+
+def _distinct(name: str, spec: dict[str, Any], written: dict[str, Any], cases: int) -> dict[tuple[str, ...], str]:
+    made = _cases(spec, written, random.Random(name))
     # A test of three labels has as many cases of each; equal cases count once.
     found: dict[tuple[str, ...], str] = {}
     for case, says in itertools.islice(made, 100 * cases):
         if len(set(case)) == len(case):
             found.setdefault(case, says)
         if len(found) == cases:
-            break
-    else:
-        raise ValueError(f"behavioural test {name}: only {len(found)} different cases; wanted {cases}")
-    wanted = spec.get("direction", spec.get("label", ""))
-    return Behaviour(
-        name, spec["capability"], spec["kind"], wanted, tuple(found), tuple(found.values()), "append" in spec
-    )
+            return found
+    raise ValueError(f"behavioural test {name}: only {len(found)} different cases; wanted {cases}")
 
 
 def _cases(
@@ -186,7 +193,7 @@ def _texts(
     if "swap" in spec:
         slot = spec["swap"]
         others = [str(word) for word in words[slot]]
-        count = len(others) if spec["capability"] == "fairness" else VARIANTS
+        count = len(others) if spec.get("capability") == "fairness" else VARIANTS
         return [_filled(together[0], values | {slot: word}) for word in chance.sample(others, count)]
     return texts
 

@@ -89,7 +89,7 @@ def skeletons(written: dict) -> set[str]:  # type: ignore[type-arg]
             for one in templates.values() if isinstance(templates, dict) else list(templates):  # type: ignore[call-overload]
                 collect(one)
 
-    for spec in written["tests"].values():
+    for spec in [*written["tests"].values(), *written.get("lessons", {}).values()]:
         if spec["templates"] != "carriers":
             collect(spec["templates"])
     collect(written["carriers"])
@@ -114,6 +114,22 @@ def test_examples_stand_for_what_they_say() -> None:
     assert list(found["text"]) == list(behaviour.examples(50)["text"])
     assert list(found["text"]) != list(behaviour.examples(50, seed=1)["text"])
     assert behaviour.examples(0).empty
+
+
+def test_lessons_are_learned_from_beside_the_tests() -> None:
+    written = behaviour._written(DEVELOPMENT)
+    assert "lessons" not in behaviour._written(TEST)
+    found = behaviour.examples(50).set_index("text")["target"]
+    asked = {text for test in behaviour.suite(DEVELOPMENT, 50) for case in test.cases for text in case}
+    for name, spec in written["lessons"].items():
+        cases = behaviour._distinct(f"lesson {name}", spec, written, 50)
+        assert len(cases) == 50
+        assert set(cases.values()) == set(spec["templates"]), name
+        texts = {text: behaviour.TARGETS[says] for case, says in cases.items() for text in case}
+        assert not [text for text in texts if re.search(r"[{}]|  ", text)]
+        assert {text: found[text] for text in texts.keys() - asked} == {
+            text: target for text, target in texts.items() if text not in asked
+        }
 
 
 def test_an_appended_phrase_has_a_feeling_of_its_own() -> None:
