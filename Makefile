@@ -8,6 +8,7 @@ PORT ?= 5001
 .DEFAULT_GOAL := help
 .PHONY: help run test image-test check serve ui runs bench evidence notebooks report bundle lock clean
 .PHONY: help run test image-test check serve runs bench evidence notebooks report article article-figures bundle lock clean
+.PHONY: help run test image-test check serve runs bench load evidence notebooks report bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 19
@@ -47,6 +48,9 @@ bench: .venv/.installed  ## speed as ratios measured in one run
 	$(BIN)/python tests/bench_serve.py
 	$(BIN)/python tests/bench_monitor.py
 	$(BIN)/python tests/bench_ui.py
+
+load: .venv/.installed  ## ten minutes of load on the endpoint while the champion is switched (FLAGS="--workers 2")
+	$(BIN)/python tests/load_serve.py $(FLAGS)
 
 evidence: .venv/.installed  ## export what the finished runs on real data proved to docs/results/
 	$(BIN)/python -m steps.evidence

@@ -205,6 +205,10 @@ class Ingestion:
         address = f"http://127.0.0.1:{self.port}/"
         return f"InstrumentationKey=00000000-0000-0000-0000-00000000000a;IngestionEndpoint={address};LiveEndpoint={address}"
 
+    def keep(self, items: list[dict[str, Any]]) -> None:
+        """Keep what was taken."""
+        self.envelopes += items
+
     def data(self, kind: str) -> list[dict[str, Any]]:
         """Return the data of all envelopes of a kind, `EventData` for example, without their wrapping."""
         with self.lock:
@@ -220,9 +224,9 @@ class Ingestion:
 
 
 @contextmanager
-def ingestion(port: int = 0, **given: Any) -> Iterator[Ingestion]:
-    """Run an ingestion service."""
-    service = Ingestion(**given)
+def ingestion(port: int = 0, service: Ingestion | None = None, **given: Any) -> Iterator[Ingestion]:
+    """Run an ingestion service: one that was made, or one of these settings."""
+    service = service or Ingestion(**given)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -237,10 +241,10 @@ def ingestion(port: int = 0, **given: Any) -> Iterator[Ingestion]:
             with service.lock:
                 service.paths.append(self.path)
                 if status == 200:
-                    service.envelopes += items
+                    service.keep(items)
                 if status == 206:
                     refused = {error["index"] for error in content["errors"]}
-                    service.envelopes += [item for index, item in enumerate(items) if index not in refused]
+                    service.keep([item for index, item in enumerate(items) if index not in refused])
             answer = json.dumps(taken if content is None else content).encode()
             self.send_response(status)
             for name, value in {
