@@ -38,6 +38,8 @@ from tests.traffic import Heard, Load  # noqa: E402
 
 #: Share of the largest rate at which the load runs, and by how much memory may rise.
 SHARE, RISE = 0.8, 0.05
+#: Share of the wanted rate that must have been answered: less, and the endpoint was overloaded.
+KEPT = 0.98
 #: Seconds in which the last events must have arrived.
 LAST = 60
 
@@ -137,6 +139,7 @@ class Found:
     workers: int
     stop_seconds: float
     client_cpu: float
+    rate: float
 
     def resident(self, tenth: int) -> float:
         """Return the median memory in a tenth of the time, the first being 0: of ten minutes, a minute each."""
@@ -149,6 +152,8 @@ class Found:
         failed = self.largest.failed + self.load.failed
         rise = self.resident(9) / self.resident(1) - 1
         rows = [("failed requests", f"{failed.total()} {dict(failed) or ''}".strip(), "0", not failed)]
+        kept = len(self.load.seconds) / self.load.lasted
+        rows.append(("answers a second", f"{kept:.1f}", f"{self.rate:.1f}", kept >= KEPT * self.rate))
         for name, sent in (("prediction", ids), ("feedback", verdicts)):
             told = self.told.ids[name]
             twice = sum(number > 1 for number in told.values())
@@ -180,8 +185,8 @@ class Found:
 
 async def traffic(
     server: Server, given: argparse.Namespace, store: Path, pids: list[int]
-) -> tuple[Heard, Heard, list[int]]:
-    """Ask for the largest rate, then at the wanted share of it; return what was heard, and the memory in the second part."""
+) -> tuple[Heard, Heard, list[int], float]:
+    """Ask for the largest rate, then at the wanted share of it; return what was heard, the memory then, and the rate."""
     load, memory = Load(server.port), []
     await load.connect()
     largest = await load.run(given.maximum_seconds)
@@ -213,7 +218,7 @@ async def traffic(
     sampling.cancel()
     await promoting
     load.close()
-    return largest, heard, memory
+    return largest, heard, memory, rate
 
 
 def run(given: argparse.Namespace, folder: Path) -> Found:
@@ -227,7 +232,7 @@ def run(given: argparse.Namespace, folder: Path) -> Found:
                 wait_for(lambda: all_answer(server, given.workers), 120)
             pids = children(server.process) if given.workers > 1 else [server.process.pid]
             cpu = time.process_time()
-            largest, load, memory = uvloop.run(traffic(server, given, folder, pids))
+            largest, load, memory, rate = uvloop.run(traffic(server, given, folder, pids))
             cpu = time.process_time() - cpu
             events = sum(len(heard.ids) + len(heard.judged) for heard in (largest, load))
             deadline = time.monotonic() + LAST
@@ -242,7 +247,7 @@ def run(given: argparse.Namespace, folder: Path) -> Found:
             if server.process.returncode or "Traceback" in server.log.read_text():
                 sys.exit(f"the endpoint ended with {server.process.returncode}:\n{server.log.read_text()}")
         told = insights.told()
-    return Found(largest, load, memory, told, counted, switches, given.workers, seconds, cpu)
+    return Found(largest, load, memory, told, counted, switches, given.workers, seconds, cpu, rate)
 
 
 def main() -> None:

@@ -326,6 +326,21 @@ def load(server: Server, clients: int, until: threading.Event, texts: int = 1) -
     return heard, threads
 
 
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """Give a folder that is a disk of its own, of a size as `mount` takes it; skip the test where that is not allowed."""
+    import pytest
+
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk to be filled needs the right to mount one")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def children(process: subprocess.Popen[bytes]) -> list[int]:
     """Return the ids of a process's children that serve."""
     import psutil

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from steps.sentiment import article, evidence, findings, incidents, metrics, slides
+from steps.sentiment import evidence, findings, metrics, slides
+from tests import abuse
 from tests.conftest import ROOT
 from tests.sentiment.test_alert import SCHEDULE
 
@@ -114,6 +116,13 @@ def test_results_page_and_readme_table_are_made_from_the_evidence(tmp_path: Path
     made = {path.name for path in tmp_path.iterdir()}
     assert made == {path.name for path in (ROOT / "docs/results/figures").iterdir()}
     assert evidence.with_block(README, "results", evidence.summary(EVIDENCE)) == README
+
+
+def test_the_table_of_abuse_is_that_of_the_cases_that_are_tested() -> None:
+    page = abuse.PAGE.read_text(encoding="utf-8")
+    assert evidence.with_block(page, "abuse", abuse.tables()) == page, "python tests/abuse.py"
+    tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/steps/test_serve*.py"))
+    assert {name for *_, name in abuse.FAULTS} <= set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
 
 
 def test_slides_are_made_from_the_evidence(tmp_path: Path) -> None:

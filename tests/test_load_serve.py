@@ -55,10 +55,12 @@ def test_a_refusal_is_a_failed_request(tmp_path: Path) -> None:
 
 def found(**changes: Any) -> Found:
     """Return what a load of one worker shows in which nothing went wrong, but for the changes."""
-    heard = Heard([0.01] * 10, [0.01] * 2, set(IDS), set(sorted(IDS)[:2]), Counter({"1": 4, "2": 3, "3": 3}))
+    heard = Heard(
+        [0.01] * 10, [0.01] * 2, set(IDS), set(sorted(IDS)[:2]), Counter({"1": 4, "2": 3, "3": 3}), lasted=1.0
+    )
     told = Told({"prediction": Counter(IDS), "feedback": Counter(sorted(IDS)[:2])}, spans=12)
     counted = {"sent": 12.0, "cached": 0.0, "lost": 0.0, "dropped": 0.0}
-    return replace(Found(Heard(), heard, [100] * 600, told, counted, 2.0, 1, 1.0, 1.0), **changes)
+    return replace(Found(Heard(), heard, [100] * 600, told, counted, 2.0, 1, 1.0, 1.0, 10.0), **changes)
 
 
 def told(prediction: Counter[str], spans: int = 12) -> Told:
@@ -78,6 +80,7 @@ def test_a_load_without_a_loss_is_right() -> None:
         ({"told": told(Counter([*IDS, "another"]))}, "events `prediction`"),
         ({"told": told(Counter(IDS), spans=11)}, "spans"),
         ({"counted": {"sent": 11.0, "cached": 0.0, "lost": 1.0, "dropped": 0.0}}, "events counted by the endpoint"),
+        ({"rate": 10.5}, "answers a second"),
         ({"switches": 1.0}, "changes of the model"),
         ({"memory": [100] * 300 + [106] * 300}, "memory, second tenth to last"),
         ({"stop_seconds": 10.5}, "stop"),

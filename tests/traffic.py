@@ -19,7 +19,7 @@ import orjson
 ROOT = Path(__file__).parents[1]
 #: Connections that are kept, and of how many answers one is judged by `/feedback`.
 CONNECTIONS, JUDGED = 64, 5
-#: Seconds that a last answer may take.
+#: Seconds without any answer after which those that are missing are given up.
 PATIENCE = 60
 _OPPOSITE = {"positive": "negative", "negative": "positive"}
 
@@ -98,7 +98,7 @@ class Load:
         self._free: deque[_Client] = deque()  # each is used in its turn: the endpoint closes one that rests for 5 s
         self._late: deque[float] = deque()
         self._answers = itertools.count(1)
-        self._until = 0.0
+        self._until = self._last = 0.0
         self._closed = False
         self.heard = Heard()
 
@@ -127,9 +127,12 @@ class Load:
             while self._free:
                 self._ask(time.perf_counter())
             await asyncio.sleep(seconds)
-        async with asyncio.timeout(PATIENCE):
-            while self._late or len(self._free) < CONNECTIONS:
-                await asyncio.sleep(0.01)
+        self._last = time.perf_counter()
+        while missing := len(self._late) + CONNECTIONS - len(self._free):
+            if time.perf_counter() - self._last > PATIENCE:
+                heard.failed["no answer"] += missing
+                break
+            await asyncio.sleep(0.01)
         heard.lasted = time.perf_counter() - begin
         return heard
 
@@ -147,6 +150,7 @@ class Load:
 
     def answered(self, client: _Client, head: bytes, body: bytes, seconds: float, judges: str) -> None:
         """Note an answer, and use the connection for the next request: the verdict on what it said, or one that is due."""
+        self._last = time.perf_counter()
         status = head[9:12].decode()
         if status != "200":
             self.heard.failed[status] += 1

@@ -467,6 +467,44 @@ def test_a_model_that_is_not_one_of_ours_is_not_served(tmp_path: Path, workers: 
     assert f"model={tmp_path}/model: cannot be served (" in errors[0]
 
 
+FAILING = """
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Failing(PythonModel):
+    def predict(self, context, model_input: list[str], params=None):
+        if "boom" in model_input:
+            raise ValueError("a secret of the model")
+        words = [] if (params or {}).get("explain") else None
+        return [{"label": "positive", "score": 0.9, "unsure": False, "truncated": False, "words": words} for _ in model_input]
+
+
+set_model(Failing())
+"""
+
+
+def test_a_model_that_fails_on_a_text_is_a_500_that_shows_nothing(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    mlflow.pyfunc.save_model(str(tmp_path / "model"), python_model=str(tmp_path / "failing.py"), pip_requirements=[])
+    with serve(tmp_path, tmp_path, "--model", str(tmp_path / "model")) as server:
+        heard: list[tuple[int, Any]] = []
+
+        def ask(text: str) -> None:
+            heard.append(server.post("/invocations", {"inputs": [text]}))
+
+        threads = [threading.Thread(target=ask, args=("boom" if number % 2 else "fine",)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        failed = [content for code, content in heard if code != 200]
+        assert sorted(code for code, _ in heard) == [200] * 10 + [500] * 10
+        assert failed == [{"error_code": "INTERNAL_ERROR", "message": "the endpoint failed"}] * 10
+        assert server.metric("sentiment_errors_total", code="INTERNAL_ERROR") == 10
+        assert "POST /invocations failed: ValueError" in server.log.read_text()
+
+
 def test_ids_outlive_a_restart_with_the_same_key_and_not_with_another(champions: Path, tmp_path: Path) -> None:
     with serve(tmp_path, champions) as first:
         (record,) = first.ask(["fine"])

@@ -1,6 +1,7 @@
 """The end of the endpoint: what it has accepted is answered, what it saw is told, and it ends in time, however it is ended."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.serving import TWEETS, Server, all_answer, children, ingestion, load, serve, wait_for
+from tests.serving import TWEETS, Server, all_answer, children, ingestion, load, serve, small_disk, wait_for
 
 #: Seconds for which a stop may last.
 MOST = 10
@@ -67,6 +68,19 @@ def test_with_ingestion_down_the_events_are_on_disk_in_time_and_are_sent_by_the_
 
         wait_for(all_sent, 60)
         assert server.metric("sentiment_telemetry_events_total", fate="lost") == 0
+
+
+def test_with_ingestion_down_and_the_disk_cache_full_the_loss_is_counted(champions: Path, tmp_path: Path) -> None:
+    with ingestion() as service:
+        variables = {"APPLICATIONINSIGHTS_CONNECTION_STRING": service.connection_string, "TMPDIR": str(tmp_path)}
+    with small_disk(tmp_path / "small", "256k") as small:
+        with serve(tmp_path, champions, "--telemetry_cache", str(small / "cache"), **variables) as server:
+            ids, seconds = stopped_under_load(server)
+        assert seconds < MOST
+        kept = "".join(path.read_text() for path in (small / "cache").iterdir() if path.suffix != ".tmp")
+    on_disk = sum(prediction_id in kept for prediction_id in ids)
+    lost = sum(map(int, re.findall(r"telemetry: (\d+) events lost", server.log.read_text())))
+    assert 0 < lost == len(ids) - on_disk
 
 
 def test_with_ingestion_that_never_answers_it_still_ends_in_time(champions: Path, tmp_path: Path) -> None:
