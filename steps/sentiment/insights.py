@@ -7,7 +7,8 @@ or its own disk cache is full. Here every request is kept, what is sent is seen 
     cached    put on disk, to be sent after the next success, by whichever process has the same folder
     lost      refused by the service for good (400, 402, ...), or without room on the disk
 
-A service that does not answer is left alone for a while, so that what comes meanwhile goes straight to the disk and a stop is quick.
+A service that does not answer is left alone for a while, so that what comes meanwhile goes straight to the disk. A stop waits for no
+answer: what is on its way then is put on disk too, so that the service may get it twice, with the same ids.
 Loading the packages takes a second; `telemetry.open_telemetry` does, after having set what keeps them quiet.
 """
 
@@ -16,10 +17,12 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +58,35 @@ class _Transport(RequestsTransport):
     def __init__(self, count: Count) -> None:
         super().__init__()
         self.quiet_until = 0.0
+        self._hurried: Future[None] = Future()
         self._count_as = count
+
+    def hurry(self) -> None:
+        """Wait for no answer any more, also not for one that is waited for."""
+        self.quiet_until = math.inf
+        self._hurried.set_result(None)
+
+    def _answer(self, request: Any, kwargs: dict[str, Any]) -> Any:
+        # In a thread of its own, since nothing else ends the wait for a service that has taken the request and is silent.
+        answer: Future[Any] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(RequestsTransport.send(self, request, **kwargs))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="insights", daemon=True).start()
+        wait((answer, self._hurried), return_when=FIRST_COMPLETED)
+        if not answer.done():
+            raise ServiceRequestError("there is no time left to wait for an answer")
+        return answer.result()
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         if time.monotonic() < self.quiet_until:
             raise ServiceRequestError("the service did not answer a moment ago")
         try:
-            response = super().send(request, **{**kwargs, "connection_timeout": _CONNECT, "read_timeout": _READ})
+            response = self._answer(request, {**kwargs, "connection_timeout": _CONNECT, "read_timeout": _READ})
         except AzureError:
             self.quiet_until = max(self.quiet_until, time.monotonic() + _PAUSE)
             raise
@@ -179,7 +204,7 @@ class Insights:
     def hurry(self) -> None:
         """Try no more: what is flushed from now on goes straight to the disk."""
         for line in self._lines:
-            line.quiet_until = math.inf
+            line.hurry()
 
 
 def instance() -> str:
