@@ -100,6 +100,7 @@ def service() -> Iterator[Service]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_tell, args=(theirs,))
     process.start()
+    theirs.close()  # so that its end is seen here
     try:
         yield Service(ours.recv(), ours)
         ours.send(False)

@@ -54,8 +54,9 @@ class Batches:
         self._asked.put(job)
         return await job.future
 
-    def close(self) -> None:
-        """Answer those who wait, then end the thread; nobody may ask any more."""
+    def close(self, then: Callable[[], None]) -> None:
+        """Answer those who wait, let go of the model, call `then` and end the thread; nobody may ask any more."""
+        self._then = then
         self._asked.put(None)
 
     def _run(self) -> None:
@@ -75,6 +76,8 @@ class Batches:
                 self._seconds[explain] += 0.2 * ((time.perf_counter() - start) / texts - self._seconds[explain])
                 with contextlib.suppress(RuntimeError):  # the loop was closed over requests that were given up
                     self._loop.call_soon_threadsafe(self._deliver, parts, found)
+        del self._predict
+        self._then()
 
     def _take(self, jobs: deque[_Job]) -> list[_Part]:
         # Parts of the jobs in front that want the same.

@@ -1,5 +1,6 @@
 """The model that an endpoint answers with, loaded, and whether its alias has moved on."""
 
+import ctypes
 import gc
 import inspect
 import os
@@ -58,6 +59,7 @@ def load(folder: Path, uri: str, threads: int, flag: str = "model") -> Deployed:
     except Exception as error:
         raise InputError(f"{flag}={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
     settle()
+        raise InputError(f"model={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
     return Deployed(identify(folder), predict, folder, time.time())
 
 
@@ -66,6 +68,9 @@ def settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    # What was freed stays with the process, in pieces that the next model does not fit into, unless the C library (glibc) is asked.
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def limit_threads(folder: Path, threads: int) -> None:

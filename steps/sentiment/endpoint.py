@@ -107,7 +107,15 @@ class Endpoint:
             before.batches.close()
             self._switched += 1
             _logger.warning("now answering with version %s", self._main.version)
+        before, self._deployed = self._batches, deployed
+        self._batches = Batches(deployed.predict)
+        self._telemetry.serves(deployed.folder)
+        if before is None:
             settle()
+            return
+        before.close(settle)
+        self._switched += 1
+        _logger.warning("now answering with version %s", deployed.identity.version)
 
     def offer(self, deployed: Deployed) -> None:
         """Answer with this model, too, whoever asks for its version by the header X-Model-Version."""
@@ -218,6 +226,9 @@ class Endpoint:
         body = await self._body(exchange, limits.max_bytes)
         asked = bodies.asked(kind, body, limits.max_rows, limits.max_bytes)
         model = self._asked_for(exchange)
+        assert self._deployed
+        assert self._batches
+        version, batches = self._deployed.identity.version, self._batches  # a model that was left is not held
         if self.waiting >= limits.max_concurrent:
             raise too_many()
         self.waiting += 1

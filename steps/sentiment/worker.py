@@ -91,6 +91,8 @@ def run(settings: Settings, listening: socket.socket, ready: Any = None) -> None
         backlog=2048,
     )
     server = _Server(config, endpoint, (loaded, beside), settings, ready)
+    server = _Server(config, endpoint, loaded, settings, ready)
+    del loaded  # the endpoint lets go of it when another version follows
     server.run(sockets=[listening])
     telemetry.stop(_TELEMETRY)
 
@@ -112,12 +114,14 @@ class _Server(uvicorn.Server):
         self._told = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        version = self._loaded.identity.version
         self._endpoint.use(self._loaded)
         if self._beside:
             self._endpoint.offer(self._beside)
+        del self._loaded
         await super().startup(sockets)
         if self._settings.follow:
-            _Follower(self._settings, self._endpoint, self._loaded.identity.version).start()
+            _Follower(self._settings, self._endpoint, version).start()
         if self._ready:
             self._ready.set()
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -133,10 +134,14 @@ def test_nothing_asked_is_answered_and_closing_answers_who_waits() -> None:
         model.gate.clear()
         waiting = [asyncio.create_task(batches.answer([str(row)], False)) for row in range(3)]
         await _started(model)
-        batches.close()
+        left: list[bool] = []
+        gone = weakref.ref(model)
+        batches.close(lambda: left.append(gone() is None))
         model.gate.set()
+        del model
         assert [said(await one) for one in waiting] == [["0"], ["1"], ["2"]]
         scoring.join(10)
         assert not scoring.is_alive()
+        assert left == [True]  # told when nothing of it holds the model any more, so that its memory can be freed
 
     asyncio.run(main())
