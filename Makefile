@@ -6,9 +6,7 @@ DATA ?= sample
 PORT ?= 5001
 
 .DEFAULT_GOAL := help
-.PHONY: help run test image-test check serve ui runs bench evidence notebooks report bundle lock clean
-.PHONY: help run test image-test check serve runs bench evidence notebooks report article article-figures bundle lock clean
-.PHONY: help run test image-test check serve runs bench load evidence notebooks report bundle lock clean
+.PHONY: help run test image-test check serve ui runs bench load evidence notebooks report article article-figures bundle lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 19

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from steps.sentiment import article, evidence, findings, incidents, metrics, slides
-from steps.sentiment import evidence, findings, metrics, slides
 from tests import abuse
 from tests.conftest import ROOT
 from tests.sentiment.test_alert import SCHEDULE

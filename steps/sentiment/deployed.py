@@ -58,8 +58,6 @@ def load(folder: Path, uri: str, threads: int, flag: str = "model") -> Deployed:
             Answer.model_validate(answer, strict=True)
     except Exception as error:
         raise InputError(f"{flag}={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
-    settle()
-        raise InputError(f"model={uri}: cannot be served ({type(error).__name__}: {first_line(error)})") from error
     return Deployed(identify(folder), predict, folder, time.time())
 
 

@@ -103,17 +103,10 @@ class Endpoint:
         """Answer with this model from the next request on; those that are being answered keep the one before."""
         before, self._main = self._main, _Loaded(deployed)
         self._telemetry.serves({one.version: one.deployed.folder for one in self._all()})
-        if before:
-            before.batches.close()
-            self._switched += 1
-            _logger.warning("now answering with version %s", self._main.version)
-        before, self._deployed = self._batches, deployed
-        self._batches = Batches(deployed.predict)
-        self._telemetry.serves(deployed.folder)
         if before is None:
             settle()
             return
-        before.close(settle)
+        before.batches.close(settle)
         self._switched += 1
         _logger.warning("now answering with version %s", deployed.identity.version)
 
@@ -121,17 +114,18 @@ class Endpoint:
         """Answer with this model, too, whoever asks for its version by the header X-Model-Version."""
         self._beside = _Loaded(deployed)
         self._telemetry.serves({one.version: one.deployed.folder for one in self._all()})
+        settle()
 
     def _all(self) -> list[_Loaded]:
         # The models that can be asked, the one that answers unless asked for another first.
         return [one for one in (self._main, self._beside) if one]
 
-    def _asked_for(self, exchange: Exchange) -> _Loaded:
+    def _asked_for(self, exchange: Exchange) -> tuple[str, Batches]:
         # A version that is not here is refused: its answers would be taken for those of the one that was asked for.
         version = exchange.headers.get(_VERSION)
         for one in self._all():
             if version is None or version == one.version.encode():
-                return one
+                return one.version, one.batches
         allowed = ", ".join(one.version for one in self._all())
         message = f"X-Model-Version: this version does not answer here; allowed: {allowed}"
         raise RequestError(404, "RESOURCE_DOES_NOT_EXIST", message)
@@ -225,22 +219,18 @@ class Endpoint:
         limits = self._limits
         body = await self._body(exchange, limits.max_bytes)
         asked = bodies.asked(kind, body, limits.max_rows, limits.max_bytes)
-        model = self._asked_for(exchange)
-        assert self._deployed
-        assert self._batches
-        version, batches = self._deployed.identity.version, self._batches  # a model that was left is not held
+        version, batches = self._asked_for(exchange)  # not the model itself: one that is left shall not be held
         if self.waiting >= limits.max_concurrent:
             raise too_many()
         self.waiting += 1
         try:
             async with asyncio.timeout(limits.timeout):
-                answers = await model.batches.answer(asked.texts, asked.explain)
+                answers = await batches.answer(asked.texts, asked.explain)
         except TimeoutError:
             message = f"no answer within {limits.timeout:g} seconds; allowed: fewer texts at once"
             raise RequestError(504, "DEADLINE_EXCEEDED", message) from None
         finally:
             self.waiting -= 1
-        version = model.version
         ids = self._signer.sign(version, (answer["label"] for answer in answers))
         for answer, prediction_id in zip(answers, ids, strict=True):
             answer["prediction_id"] = prediction_id

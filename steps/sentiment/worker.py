@@ -91,7 +91,6 @@ def run(settings: Settings, listening: socket.socket, ready: Any = None) -> None
         backlog=2048,
     )
     server = _Server(config, endpoint, (loaded, beside), settings, ready)
-    server = _Server(config, endpoint, loaded, settings, ready)
     del loaded  # the endpoint lets go of it when another version follows
     server.run(sockets=[listening])
     telemetry.stop(_TELEMETRY)
