@@ -94,14 +94,26 @@ def opened(browser: Browser, address: str, size: str = "laptop", scheme: str = "
     context.close()
 
 
+def settled(page: Page) -> None:
+    """Wait until Streamlit has drawn all that was asked: what is clicked before may be what the next drawing replaces."""
+    quiet = "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
+    for _ in range(3):  # what was done last takes a moment to reach it
+        page.wait_for_timeout(150)
+        page.wait_for_function(quiet)
+
+
 def score(page: Page, text: str) -> None:
     """Score one tweet in the first tab, and wait for what is said of it."""
+    settled(page)
     page.get_by_label("Tweet", exact=True).fill(text)
     page.get_by_role("button", name="Score", exact=True).click()
     page.get_by_test_id("stHtml").get_by_text(text.split(maxsplit=1)[0]).wait_for()
     page.get_by_role("button", name="Wrong").wait_for()
+    settled(page)
 
 
 def tab(page: Page, name: str) -> None:
     """Open a tab."""
+    settled(page)
     page.get_by_role("tab", name=name).click()
+    settled(page)

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from steps import ui
 from steps.sentiment import alert
 from tests.conftest import ROOT
-from tests.pages import SIZES, chromium, opened, score, served_page, tab, version
+from tests.pages import SIZES, chromium, opened, score, served_page, settled, tab, version
 from tests.serving import Ingestion, Server, free_port, ingestion, serve, wait_for
 
 TWEETS = ["worst flight ever", "love it, best crew ever", "@AirParadis why is my bag in Oslo?", "not bad at all"]
@@ -66,6 +66,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 def upload(page: Page, name: str, content: bytes) -> None:
     tab(page, "Many tweets")
+    settled(page)
     page.get_by_text("In a file").click()
     page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
 
@@ -82,13 +83,16 @@ def test_three_wrong_clicks_raise_the_alert_and_two_do_not(page: Page, service: 
     for number, text in enumerate(TWEETS[:3], 1):
         score(page, text)
         if number == 3:
+            settled(page)
             page.get_by_text("They may keep the text").click()
+        settled(page)
         page.get_by_role("button", name="Wrong").click()
         expect(page.get_by_text("Thank you. Noted as wrong")).to_be_visible()
         assert bool(alert.met(heard(number))) == (number == 3)
     said = [event["properties"] for event in service.events("feedback")[before:]]
     assert [one.get("text") for one in said] == [None, None, TWEETS[2]]
     assert {(one["mispredicted"], one["model_version"]) for one in said} == {("true", "3")}
+    settled(page)
     page.get_by_role("button", name="Right").click()  # a slip of the hand
     expect(page.get_by_text("Thank you. Noted as right")).to_be_visible()
     assert not alert.met(heard(4))
@@ -100,10 +104,12 @@ def test_one_tweet_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Control+Enter")
     expect(page.get_by_role("heading", name="Positive")).to_be_visible()
     expect(page.get_by_text("Answered by version 3.")).to_be_visible()
+    settled(page)
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.innerText").endswith("Wrong"):
             break
+    settled(page)
     page.keyboard.press("Enter")
     expect(page.get_by_text("Thank you. Noted as wrong: it should be negative; no text was sent.")).to_be_visible()
 
@@ -117,6 +123,7 @@ def test_markup_and_markdown_in_a_tweet_are_text(page: Page) -> None:
     tab(page, "Many tweets")
     page.get_by_label("Tweets, one in each line", exact=True).fill(evil)
     page.keyboard.press("Control+Enter")
+    settled(page)
     page.get_by_role("button", name="Score 1 tweet", exact=True).click()
     page.get_by_role("button", name="Download all").wait_for()
     assert page.evaluate("window.broken") is None
@@ -127,19 +134,24 @@ def test_a_list_is_scored_filtered_and_downloaded(page: Page) -> None:
     frame.loc[39, "text"] = "  "
     upload(page, "tweets.csv", frame.to_csv(index=False).encode("utf-8-sig"))
     expect(page.get_by_text("40 rows, 1 of them without a text")).to_be_visible()
+    settled(page)
     page.get_by_role("button", name="Score 39 tweets").click()
     with page.expect_download() as waiting:
+        settled(page)
         page.get_by_role("button", name="Download all (CSV)").click()
     found = pd.read_csv(waiting.value.path(), encoding="utf-8-sig")
     assert found["id"].tolist() == list(range(39))
     assert found["text"].tolist() == frame["text"][:39].tolist()
     assert set(found["model_version"]) == {3}
     assert found["sentiment"].eq("positive").tolist() == found["probability_positive"].ge(0.5).tolist()
+    settled(page)
     page.get_by_text("Filter", exact=True).click()
     page.get_by_label("With these words").fill("CREW best")
+    settled(page)
     page.keyboard.press("Enter")
     expect(page.get_by_text("10 of 39 tweets")).to_be_visible()
     with page.expect_download() as waiting:
+        settled(page)
         page.get_by_role("button", name="Download filtered (CSV)").click()
     assert pd.read_csv(waiting.value.path())["text"].tolist() == [text for text in frame["text"] if "crew" in text]
 
@@ -149,6 +161,7 @@ def test_a_parquet_file_without_a_column_called_text(page: Page) -> None:
     pd.DataFrame({"when": ["monday", "friday"], "said": TWEETS[:2], "stars": [1, 5]}).to_parquet(content)
     upload(page, "tweets.parquet", content.getvalue())
     expect(page.get_by_role("combobox", name="Column with the tweets")).to_have_value("said")
+    settled(page)
     page.get_by_role("button", name="Score 2 tweets").click()
     page.get_by_role("button", name="Download all").wait_for()
 
@@ -175,7 +188,9 @@ def test_a_wrong_encoding_is_told_and_another_can_be_chosen(page: Page) -> None:
     expect(page.get_by_test_id("stAlert")).to_contain_text(
         "excel.csv is not written in UTF-8. Choose another encoding."
     )
+    settled(page)
     page.get_by_role("combobox", name="Encoding").click()
+    settled(page)
     page.get_by_role("option", name="Windows-1252").click()
     page.get_by_role("button", name="Score 1 tweet", exact=True).wait_for()
 
@@ -185,6 +200,7 @@ def test_200_megabytes_are_refused_before_they_are_sent(page: Page, tmp_path: Pa
         file.write(b"text\n")
         file.truncate(200 * 2**20)
     tab(page, "Many tweets")
+    settled(page)
     page.get_by_text("In a file").click()
     page.locator("input[type=file]").set_input_files(large)
     expect(page.get_by_text("File must be 50.0MB or smaller.")).to_be_visible()
@@ -204,9 +220,11 @@ def test_the_last_hour_shows_what_others_asked_too(page: Page, endpoint: Server)
 def test_two_versions_answer_the_same_tweets(page: Page) -> None:
     tab(page, "Two versions")
     page.get_by_label("Tweets, one in each line, up to 200").fill("\n".join(TWEETS))
+    settled(page)
     page.get_by_role("button", name="Ask versions 3 and 4").click()
     expect(page.get_by_text("The versions differ on")).to_be_visible()
     page.get_by_label("Tweets, one in each line, up to 200").fill(TWEETS[2])
+    settled(page)
     page.get_by_role("button", name="Ask versions 3 and 4").click()
     expect(page.get_by_role("heading", name="Negative")).to_be_visible()  # 3
     expect(page.get_by_role("heading", name="Positive")).to_be_visible()  # 4, which is moved that way
@@ -234,6 +252,7 @@ def test_an_endpoint_that_is_lost_in_mid_batch_loses_no_answer(
     with served_page(tmp_path, f"http://127.0.0.1:{port}") as address, opened(browser, address) as page:
         expect(page.get_by_text("does not answer. Nothing can be scored until it does")).to_be_visible()
         page.get_by_label("Tweet", exact=True).fill("anybody there?")
+        settled(page)
         page.get_by_role("button", name="Score", exact=True).click()
         expect(page.get_by_text(f"The endpoint http://127.0.0.1:{port} does not answer.", exact=True)).to_be_visible()
         with serve(tmp_path, tmp_path, "--model", str(models[0]), port=port) as server:
@@ -247,13 +266,16 @@ def test_an_endpoint_that_is_lost_in_mid_batch_loses_no_answer(
         kept = int((message.inner_text().split(" does not answer. ")[1]).split(" of ")[0].replace(",", ""))
         assert 500 <= kept < 4000
         with page.expect_download() as waiting:
+            settled(page)
             page.get_by_role("button", name="Download all (CSV)").click()
         assert pd.read_csv(waiting.value.path())["text"].tolist() == texts[:kept]
         with serve(tmp_path, tmp_path, "--model", str(models[0]), port=port):
+            settled(page)
             page.get_by_role("button", name="Go on with the rest").click()
             page.get_by_text("4,000 of 4,000 tweets", exact=False).last.wait_for()
             page.get_by_role("button", name="Download all (CSV)").wait_for()
         with page.expect_download() as waiting:
+            settled(page)
             page.get_by_role("button", name="Download all (CSV)").click()
         assert pd.read_csv(waiting.value.path())["text"].tolist() == texts
 
