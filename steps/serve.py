@@ -13,7 +13,6 @@ APPLICATIONINSIGHTS_CONNECTION_STRING (where telemetry goes). Leaves nothing but
 import logging
 import os
 import secrets
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from steps.sentiment import command_line, deployed, model_folder, predictions, registry, telemetry
 from steps.sentiment.command_line import Flags, InputError, integer, optional, positive_number, something, words
+from steps.sentiment.listening import listen
 
 _logger = logging.getLogger("serve")
 
@@ -93,30 +93,6 @@ def connection_string() -> str:
     return text
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens, shared by all workers.
-
-    Raises:
-        InputError: the address is not ours, or the port is taken.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(2048)
-    except OSError as error:
-        raise InputError(
-            f"host={host}, port={port}: {error.strerror or error}; allowed: an address of this machine and a free port"
-        ) from error
-    return listening
-
-
-def beside(uri: str, place: Path) -> Path | None:
-    """Return the folder of the second model, or None if there shall be none."""
-    return model_folder.fetch(uri, place, "also") if uri else None
-
-
 @contextmanager
 def counted() -> Iterator[None]:
     """Give the counters of all workers a folder, in memory where there is such a thing: a full disk must not stop an endpoint."""
@@ -142,7 +118,8 @@ def main(argv: list[str] | None = None) -> None:
         from steps.sentiment import endpoint, worker, workers  # noqa: PLC0415
 
         folder = model_folder.fetch(given.model, Path(store, "first"))
-        who, also = model_folder.identify(folder), beside(given.also, Path(store, "also"))
+        who = model_folder.identify(folder)
+        also = model_folder.fetch(given.also, Path(store, "also"), "also") if given.also else None
         if also and model_folder.identify(also).version == who.version:
             raise InputError(f"also={given.also}: that is version {who.version} again; allowed: another than model")
         settings = worker.Settings(

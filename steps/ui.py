@@ -10,7 +10,6 @@ SERVE_API_KEY is the key where it asks for one, and whoever can open the page ca
 
 import os
 import re
-import socket
 from pathlib import Path
 
 import uvicorn
@@ -18,7 +17,8 @@ from streamlit import App
 from streamlit.web import bootstrap
 
 from steps.sentiment import command_line
-from steps.sentiment.command_line import Flags, InputError, integer, something
+from steps.sentiment.command_line import Flags, integer, something
+from steps.sentiment.listening import listen
 from steps.sentiment.page import uploads, watch
 
 #: Settings of Streamlit: nothing is told to its makers, nothing of the code is shown to a visitor; white on these colours is readable.
@@ -49,20 +49,6 @@ def flags() -> Flags:
     flags.flag("host", "127.0.0.1", "address to listen on; 0.0.0.0: all", something)
     flags.flag("port", "8501", "port to listen on", integer(1, 65_535))
     return flags
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        InputError: the address is not ours, or the port is taken.
-    """
-    try:
-        return socket.create_server((host, port), backlog=128)
-    except OSError as error:
-        raise InputError(
-            f"host={host}, port={port}: {error.strerror or error}; allowed: an address of this machine and a free port"
-        ) from error
 
 
 def main(argv: list[str] | None = None) -> None:

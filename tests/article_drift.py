@@ -11,29 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steps.sentiment import drift, events, reference
+from steps.sentiment import drift, reference
 from tests.conftest import ROOT
+from tests.sentiment.test_drift import FRENCH as SOME_FRENCH
 from tests.sentiment.test_drift import LEVEL, PSI, profile_of
 from tests.serving import PATIENCE, Ingestion, Server, ingestion, line_to, serve, wait_for
-from tests.streams import gathered
+from tests.streams import gathered, read
 
 MODEL = str(ROOT / "data/champion/model")
 #: Invented: another language.
 FRENCH = [
-    "Vol annulé sans explication, on attend depuis trois heures",
-    "Merci à tout l'équipage, c'était parfait",
-    "ma valise est perdue et personne ne répond au téléphone",
-    "Enfin arrivés, fatigués mais contents",
-    "le petit déjeuner était froid et le café imbuvable",
-    "quelle belle journée, le soleil est revenu",
-    "je ne reprendrai jamais cette compagnie",
-    "J'adore cette chanson, elle me rappelle l'été dernier",
-    "Trop de monde dans le métro ce matin",
-    "bonne nuit tout le monde, à demain",
-    "on m'a remboursé en deux jours, bravo",
-    "encore une réunion inutile, j'ai faim",
-    "le film était nul, j'ai dormi la moitié du temps",
-    "Joyeux anniversaire ma belle, tu nous manques beaucoup",
+    *SOME_FRENCH,
     "deux heures de queue à l'enregistrement et un seul guichet ouvert",
     "Le commandant de bord a été adorable avec les enfants",
     "Toujours pas de nouvelles de mon bagage, ça fait quatre jours !!",
@@ -79,7 +67,7 @@ def told_of(server: Server, service: Ingestion, texts: list[str], folder: Path) 
     with service.lock:
         lines = "\n".join(json.dumps(one) for one in service.envelopes if one["data"]["baseType"] == "EventData")
     (file := folder / "captured.jsonl").write_text(lines, encoding="utf-8")
-    found = events.read([file]).predictions
+    found = read([file]).predictions
     assert len(found) == len(texts)
     return found
 

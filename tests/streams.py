@@ -1,14 +1,16 @@
 """What the tests of the monitor share: streams of events, drawn from a profile or from real tweets. Not a test itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from steps.sentiment.events import Events
+from steps.sentiment import events
+from steps.sentiment.events import Events, Gathering
 from steps.sentiment.reference import TRAITS, features
 from tests.conftest import ROOT
 
@@ -87,3 +89,10 @@ def _wrapped(
             "baseData": {"ver": 2, "name": name, "properties": properties, "measurements": measurements},
         },
     }
+
+
+def read(paths: Sequence[Path]) -> Events:
+    """Return the events of files of captured envelopes."""
+    gathering = Gathering()
+    events.gather(paths, gathering)
+    return gathering.events()

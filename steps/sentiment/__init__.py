@@ -69,6 +69,7 @@ drift           whether it still is as the model knew it
 drift_page      and the page of that
 openapi         the endpoint's description of itself
 endpoint        the app: MLflow's protocol, feedback, health, metrics
+listening       where a server waits for connections
 connections     HTTP connections with bounds
 worker          one process of an endpoint
 workers         its processes, watched

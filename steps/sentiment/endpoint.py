@@ -102,7 +102,7 @@ class Endpoint:
     def use(self, deployed: Deployed) -> None:
         """Answer with this model from the next request on; those that are being answered keep the one before."""
         before, self._main = self._main, _Loaded(deployed)
-        self._telemetry.serves({one.version: one.deployed.folder for one in self._all()})
+        self._tell()
         if before is None:
             settle()
             return
@@ -111,10 +111,12 @@ class Endpoint:
         _logger.warning("now answering with version %s", deployed.identity.version)
 
     def offer(self, deployed: Deployed) -> None:
-        """Answer with this model, too, whoever asks for its version by the header X-Model-Version."""
+        """Answer with this model, too, whoever asks for its version by the header X-Model-Version; before the first `use`."""
         self._beside = _Loaded(deployed)
+        self._tell()
+
+    def _tell(self) -> None:
         self._telemetry.serves({one.version: one.deployed.folder for one in self._all()})
-        settle()
 
     def _all(self) -> list[_Loaded]:
         # The models that can be asked, the one that answers unless asked for another first.

@@ -129,13 +129,6 @@ def _label(name: str, said: Mapping[str, str]) -> int:
     return LABELS.index(said[name])
 
 
-def read(paths: Sequence[Path]) -> Events:
-    """Return the events of captured envelopes, as `gather` reads them."""
-    gathering = Gathering()
-    gather(paths, gathering)
-    return gathering.events()
-
-
 def gather(paths: Sequence[Path], into: Gatherer) -> None:
     """Read captured envelopes: files of lines, each an envelope or an array of them in JSON; `.gz` ones are unpacked.
 

@@ -4,6 +4,7 @@ Everything here follows from the files of `docs/results/evidence/`: no run is lo
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -223,10 +224,11 @@ def needed(disagreements: int) -> int:
 def measured(models: Sequence[Model], word: str) -> pd.DataFrame:
     """Return the figures of the comparison in whose names `word` occurs, by name and model, intervals left out.
 
-    Models of which no such thing was measured are left out; without any it is empty.
+    Models of which no such thing was measured are left out; without any it is empty. Of two of one name the run is named too.
     """
+    names = Counter(model.name for model in models)
     found = {
-        model.name: {
+        model.name if names[model.name] == 1 else f"{model.name} ({model.run['run_id'][:8]})": {
             name: value
             for name, value in model.run["test_metrics"].items()
             if word in name and not name.endswith(("_low", "_high"))

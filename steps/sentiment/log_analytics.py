@@ -13,7 +13,7 @@ from azure.identity import DefaultAzureCredential
 from azure.monitor.query import LogsQueryClient, LogsQueryStatus, LogsTable
 
 from steps.sentiment.command_line import InputError, first_line
-from steps.sentiment.events import CARRIED, MEASURED, Events, Gatherer, Gathering, reason
+from steps.sentiment.events import CARRIED, MEASURED, Gatherer, reason
 
 #: What the table of custom events is called, and its columns, by scope: name, time, texts, numbers.
 COLUMNS = {
@@ -34,13 +34,6 @@ def query(scope: str, more: Sequence[str] = ()) -> str:
     columns += [f"{one} = todouble({measured}.{one})" for one in MEASURED]
     names = ", ".join(f'"{one}"' for one in CARRIED)
     return f"{table}\n| where {name} in ({names})\n| project {', '.join(columns)}"
-
-
-def read(workspace: str, resource: str, hours: float, client: LogsQueryClient | None = None) -> Events:
-    """Return the events of the last hours, as `gather` asks for them."""
-    gathering = Gathering()
-    gather((workspace, resource, hours), gathering, client=client)
-    return gathering.events()
 
 
 def gather(

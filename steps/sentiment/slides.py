@@ -23,7 +23,7 @@ from steps.sentiment.plots import Interval
 
 #: Programs that print a page, in the order in which they are looked for.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-#: Tests of behaviour on their slide, those that the best model fails most.
+#: Tests of behaviour on their slide, those that the proposed model fails most.
 BEHAVIOURS = 12
 #: Seconds that printing may take.
 PATIENCE = 120
@@ -39,11 +39,11 @@ def markdown(models: list[Model], figures: Path) -> str:
         models: of one dataset, the best on validation first, as `findings.read` returns them.
         figures: a folder; the Markdown lies beside it.
     """
-    best = findings.of_families(models)
+    best, proposed = findings.of_families(models), findings.proposed(models)
     curves = findings.learning_curves(models)
     doubted = [findings.wrong_labels(model.labels, model.scores["score"].to_numpy()) for model in best]
     figures.mkdir(parents=True, exist_ok=True)
-    for name, figure in drawn(models, best).items():
+    for name, figure in drawn(models, best, proposed).items():
         width, height = figure.get_size_inches()
         figure.set_size_inches(0.8 * width, 0.8 * height)  # the letters stay: they are read from afar
         figure.savefig(figures / f"{name}.png", dpi=140)
@@ -55,7 +55,7 @@ def markdown(models: list[Model], figures: Path) -> str:
             models=models,
             best=best,
             first=best[0],
-            proposed=findings.proposed(models),
+            proposed=proposed,
             alike=findings.tied(models),
             baseline=next((model for model in best if model.run["family"] == "baseline"), best[-1]),
             findings=findings,
@@ -70,7 +70,7 @@ def markdown(models: list[Model], figures: Path) -> str:
     )
 
 
-def drawn(models: list[Model], best: list[Model]) -> dict[str, Figure]:
+def drawn(models: list[Model], best: list[Model], proposed: Model) -> dict[str, Figure]:
     """Return the figures of the slides by name; those that the evidence has nothing for are left out."""
     scores = {model.name: model.scores["score"].to_numpy() for model in best}
     found = {
@@ -96,9 +96,9 @@ def drawn(models: list[Model], best: list[Model]) -> dict[str, Figure]:
             "Accuracy on two kinds of labels",
             "accuracy",
         )
-    behaviour = findings.measured(list(dict.fromkeys([findings.proposed(models), *best])), "behaviour_")
+    behaviour = findings.measured(list(dict.fromkeys([proposed, *best])), "behaviour_")
     if not behaviour.empty:
-        behaviour = behaviour.sort_values(behaviour.columns[-1], ascending=False).head(BEHAVIOURS)
+        behaviour = behaviour.sort_values(behaviour.columns[0], ascending=False).head(BEHAVIOURS)
         behaviour.index = behaviour.index.str.removeprefix("behaviour_").str.replace("_", " ")
         found["behaviour"] = plots.matrix(behaviour, "Cases that fail")
     return found

@@ -114,9 +114,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         version = self._loaded.identity.version
-        self._endpoint.use(self._loaded)
         if self._beside:
             self._endpoint.offer(self._beside)
+        self._endpoint.use(self._loaded)
         del self._loaded
         await super().startup(sockets)
         if self._settings.follow:

@@ -27,11 +27,10 @@ from mlflow.server.auth.client import AuthServiceClient
 from mlflow.tracking import MlflowClient
 from packaging.requirements import Requirement
 
-from registry_scripts.registry import audit
 from steps.sentiment import registry
 from tests.conftest import ROOT, Run, environment
 from tests.registry_scripts.conftest import assert_in_step, held
-from tests.registry_scripts.test_together import at_once
+from tests.registry_scripts.test_together import promote_version_2_twice_at_once
 from tests.serving import free_port, wait_for
 
 FOLDER = ROOT / "registry_scripts/tracking"
@@ -297,15 +296,7 @@ def test_without_a_password_or_by_another_name_nothing_is_shown(team: Team) -> N
 
 @LATER
 def test_two_promotions_at_once(team: Team, trainer: None, tmp_path: Path) -> None:
-    found = sorted(at_once(tmp_path, ["promote", "--version", "2"], ["promote", "--version", "2"]))
-    assert [code for code, _ in found] == [0, 0], found
-    assert sorted(line[:52].split(":")[1] for _, line in found) == [
-        " version 2 is the champion",
-        " version 2 is the champion already",
-    ]
-    assert held() == {"champion": 2, "previous": 1}
-    assert [run.data.tags["to_version"] for run in audit.trail()] == ["1", "2"]
-    assert_in_step()
+    promote_version_2_twice_at_once(tmp_path)
 
 
 @LATER

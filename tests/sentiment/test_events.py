@@ -10,7 +10,7 @@ import pytest
 
 from steps.sentiment import events
 from steps.sentiment.command_line import InputError
-from tests.streams import PROFILE, START, drawn, envelope, judged
+from tests.streams import PROFILE, START, drawn, envelope, judged, read
 
 TWEETS = drawn(PROFILE, 4, seed=0).to_dict("records")
 LATER = START + timedelta(minutes=1)
@@ -23,7 +23,7 @@ def written(path: Path, *lines: object) -> Path:
 
 
 def test_a_prediction_is_a_row_with_its_measurements(tmp_path: Path) -> None:
-    found = events.read([written(tmp_path / "captured.jsonl", *PREDICTIONS)]).predictions
+    found = read([written(tmp_path / "captured.jsonl", *PREDICTIONS)]).predictions
     assert found["model_version"].tolist() == ["3"] * 4
     for name in (*events.MEASURED, "unsure", "label"):
         assert found[name].tolist() == [tweet[name] for tweet in TWEETS], name
@@ -42,13 +42,13 @@ def test_arrays_blank_lines_packed_files_and_other_envelopes_are_read(tmp_path: 
     with first.open("a") as file:
         file.write("\n")
     (second := tmp_path / "second.jsonl.gz").write_bytes(gzip.compress(json.dumps(PREDICTIONS[2:]).encode()))
-    found = events.read([first, second])
+    found = read([first, second])
     assert len(found.predictions) == 4
     assert (found.first, found.last) == (START, START)
 
 
 def test_a_prediction_that_arrives_twice_counts_once(tmp_path: Path) -> None:
-    found = events.read([written(tmp_path / "captured.jsonl", *PREDICTIONS, *PREDICTIONS[:2])])
+    found = read([written(tmp_path / "captured.jsonl", *PREDICTIONS, *PREDICTIONS[:2])])
     assert (len(found.predictions), found.repeated) == (4, 2)
 
 
@@ -56,14 +56,14 @@ def test_a_prediction_that_arrives_twice_counts_once(tmp_path: Path) -> None:
 def test_the_last_verdict_wins_in_whatever_order_all_arrives(tmp_path: Path, order: tuple[int, ...]) -> None:
     told = [PREDICTIONS[0], judged("0", TWEETS[0], 0, "3", START), judged("0", TWEETS[0], 1, "3", LATER)]
     stranger = judged("of another day", TWEETS[0], 0, "3")
-    found = events.read([written(tmp_path / "captured.jsonl", stranger, *(told[number] for number in order))])
+    found = read([written(tmp_path / "captured.jsonl", stranger, *(told[number] for number in order))])
     assert found.predictions["expected"].tolist() == [1]
     assert found.unknown == 1
 
 
 def test_versions_are_told_apart(tmp_path: Path) -> None:
     other = envelope("other", TWEETS[0], "4")
-    found = events.read([written(tmp_path / "captured.jsonl", other, *PREDICTIONS)])
+    found = read([written(tmp_path / "captured.jsonl", other, *PREDICTIONS)])
     assert len(found.of("3").predictions) == 4
     assert found.of("4").predictions["score"].tolist() == [TWEETS[0]["score"]]
     assert found.of("5").predictions.empty
@@ -106,7 +106,7 @@ def with_(**values: object) -> dict:
 def test_what_is_no_envelope_is_named_by_file_and_line(tmp_path: Path, line: object, reason: str) -> None:
     path = written(tmp_path / "captured.jsonl", *PREDICTIONS[1:], line)
     with pytest.raises(InputError) as error:
-        events.read([path])
+        read([path])
     message = str(error.value)
     assert message.startswith(f"events={path}: line 4 is no envelope of an endpoint's (")
     assert reason in message
@@ -116,19 +116,19 @@ def test_what_is_no_envelope_is_named_by_file_and_line(tmp_path: Path, line: obj
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.jsonl: No such file or directory; allowed: files of envelopes"):
-        events.read([tmp_path / "nowhere.jsonl"])
+        read([tmp_path / "nowhere.jsonl"])
     (text := tmp_path / "notes.txt").write_text("what I thought of it\n")
     with pytest.raises(InputError, match=r"line 1 is no envelope of an endpoint's \(no JSON\)"):
-        events.read([text])
+        read([text])
     (packed := tmp_path / "cut.gz").write_bytes(gzip.compress(json.dumps(PREDICTIONS).encode())[:-20])
     with pytest.raises(InputError, match=r"cut\.gz: "):
-        events.read([packed])
+        read([packed])
     (false := tmp_path / "false.gz").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"false\.gz: "):
-        events.read([false])
+        read([false])
 
 
 def test_an_empty_file_holds_no_event(tmp_path: Path) -> None:
-    found = events.read([written(tmp_path / "captured.jsonl")])
+    found = read([written(tmp_path / "captured.jsonl")])
     assert found.predictions.empty
     assert found.first is None

@@ -167,6 +167,16 @@ def test_of_models_that_are_alike_the_one_that_behaves_best_is_proposed_or_else_
     assert math.isnan(findings.read(tmp_path / "unasked")[0].failures)
 
 
+def test_figures_of_two_models_of_one_name_stand_apart(tmp_path: Path) -> None:
+    for name, auc, failed in (("bert a=1", 0.9, 0.4), ("bert a=2", 0.8, 0.1)):
+        put(tmp_path, model(name, auc, noisy(0, 2), test_metrics={"behaviour_typo": failed}))
+    found = findings.read(tmp_path)
+    shown = findings.measured(found, "behaviour_")
+    assert shown.loc["behaviour_typo"].to_dict() == {
+        f"bert, 1,000 ({one.run['run_id'][:8]})": failed for one, failed in zip(found, (0.4, 0.1), strict=True)
+    }
+
+
 def test_figures_that_a_later_comparison_measures_are_found_by_their_names(tmp_path: Path) -> None:
     measured = {"test_behaviour_typos": 0.1, "test_behaviour_typos_low": 0.05, "test_behaviour_names": 0.2}
     put(tmp_path, model("bert", 0.9, noisy(0, 1), test_metrics=measured), model("keras", 0.8, noisy(1, 1)))

@@ -17,7 +17,7 @@ from azure.monitor.query import LogsQueryClient
 
 from steps.sentiment import log_analytics, review_queue
 from steps.sentiment.command_line import InputError
-from steps.sentiment.events import MEASURED
+from steps.sentiment.events import MEASURED, Events, Gathering
 from tests import kql
 from tests.streams import PROFILE, drawn
 
@@ -67,6 +67,12 @@ def client(service: Service, credential: Any = None) -> LogsQueryClient:
     return LogsQueryClient(credential or Credential(), transport=transport, retry_total=0)
 
 
+def read(workspace: str, resource: str, hours: float, client: LogsQueryClient) -> Events:
+    gathering = Gathering()
+    log_analytics.gather((workspace, resource, hours), gathering, client=client)
+    return gathering.events()
+
+
 def table(*rows: dict[str, Any]) -> dict[str, Any]:
     columns = [{"name": name, "type": kind} for name, kind in TYPES.items()]
     return {
@@ -99,7 +105,7 @@ VERDICT = {
 def test_predictions_and_verdicts_of_the_last_hours_are_gathered(scope: str, path: str) -> None:
     service = Service(lambda question: (200, table(VERDICT, *map(prediction, range(3)), prediction(0))))
     names = (WORKSPACE, "") if scope == "workspace" else ("", RESOURCE)
-    found = log_analytics.read(*names, 24, client(service))
+    found = read(*names, 24, client(service))
     assert found.predictions["score"].tolist() == [tweet["score"] for tweet in TWEETS]
     assert found.predictions["expected"].tolist() == [-1, 1, -1]
     assert found.repeated == 1
@@ -128,7 +134,7 @@ def test_what_is_too_much_for_one_answer_is_asked_for_by_halves() -> None:
         return 200, table(prediction(len(service.asked) - 2))
 
     service = Service(answer)
-    found = log_analytics.read(WORKSPACE, "", 24, client(service))
+    found = read(WORKSPACE, "", 24, client(service))
     assert len(found.predictions) == 2
     whole, first, second = (question["timespan"].split("/") for _, question in service.asked)
     assert first[0] == whole[0]
@@ -140,7 +146,7 @@ def test_an_answer_that_is_never_whole_is_refused() -> None:
     error = {"code": "PartialError", "message": "more", "details": []}
     service = Service(lambda question: (200, {**table(), "error": error}))
     with pytest.raises(InputError, match="more in a second than one answer holds"):
-        log_analytics.read(WORKSPACE, "", 0.001, client(service))
+        read(WORKSPACE, "", 0.001, client(service))
 
 
 def refuses(question: dict[str, Any]) -> tuple[int, Any]:
@@ -175,7 +181,7 @@ def broken(question: dict[str, Any]) -> tuple[int, Any]:
 )
 def test_a_fault_is_one_line_that_names_the_workspace(answer: Answer, credential: Any, reason: str) -> None:
     with pytest.raises(InputError) as error:
-        log_analytics.read(WORKSPACE, "", 24, client(Service(answer), credential))
+        read(WORKSPACE, "", 24, client(Service(answer), credential))
     assert str(error.value).startswith(f"workspace={WORKSPACE}: {reason}")
     assert "\n" not in str(error.value)
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from steps import monitor
-from steps.sentiment import events, model_folder, runs
+from steps.sentiment import model_folder, runs
 from steps.sentiment.command_line import InputError
 from tests.conftest import ROOT, statuses
 from tests.serving import ingestion, serve, wait_for
-from tests.streams import PROFILE, drawn, envelope, judged
+from tests.streams import PROFILE, drawn, envelope, judged, read
 
 MODEL = ROOT / "data/champion/model"
 VERSION = model_folder.profile(str(MODEL))[0]
@@ -72,7 +72,7 @@ def test_a_served_model_is_watched(champions: Path, store: Path) -> None:
                 wait_for(lambda: len(service.events("prediction")) == len(texts) and service.events("feedback"), 60)
             (file := store / f"{name}.jsonl").write_text(json.dumps(service.envelopes), encoding="utf-8")
         version, profile = model_folder.profile("models:/tweet-sentiment@champion")
-        found = events.read([file])
+        found = read([file])
         assert found.of(version).predictions["score"].tolist() == [record["score"] for record in records]
         assert (found.predictions["expected"] >= 0).sum() == 1
         result = monitor.drift.judge(profile, version, found, 0.01, 0.1)
