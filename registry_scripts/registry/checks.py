@@ -62,20 +62,40 @@ class Pair:
         where = np.ones(len(labels), dtype=bool) if where is None else where
         return mcnemar(labels[where], self.scores[0][where], self.scores[1][where], margin)
 
+    def failures(self) -> tuple[float, float] | None:
+        """Return the mean failure rate of both over the tests of behaviour that both were asked; None without such tests."""
+        ours, theirs = self.metrics[0], self.metrics[1] or {}
+        both = [name for name in ours if name.startswith(BEHAVIOUR) and name in theirs]
+        return (
+            (float(np.mean([ours[name] for name in both])), float(np.mean([theirs[name] for name in both])))
+            if both
+            else None
+        )
+
 
 def better(pair: Pair, limits: Limits) -> Check:
-    """Check that the challenger is right more often, by more than the margin and by more than chance."""
+    """Check that the challenger is right more often, by more than the margin and by more than chance, or else behaves better."""
     ours, theirs = pair.accuracies()
     test = pair.test(margin=limits.margin)
-    beats = test.better - test.worse > limits.margin * len(pair.rows) + ROUNDING and test.p_value < limits.significance
-    by = f"an accuracy higher by more than {limits.margin:g}" if limits.margin else "a higher accuracy"
-    return Check(
-        "accuracy",
-        f"{by} at p < {limits.significance:g}",
+    beats = _higher(pair, limits.margin, limits)
+    required = f"an accuracy higher by more than {limits.margin:g}" if limits.margin else "a higher accuracy"
+    found = (
         f"{ours:.4f} against {theirs:.4f} of {pair.opponent}, right alone on {test.better} rows against {test.worse} "
-        f"(McNemar p={test.p_value:.2g})",
-        beats,
+        f"(McNemar p={test.p_value:.2g})"
     )
+    rates = pair.failures()
+    if limits.better_behaved and rates:
+        lower, lost = limits.better_behaved
+        beats |= rates[1] - rates[0] >= lower - ROUNDING and _higher(pair, -lost, limits)
+        required += f", or one not lower by {lost:g} and written cases that fail less often by {lower:g},"
+        found += f", written cases fail at {rates[0]:.4f} against {rates[1]:.4f}"
+    return Check("better", f"{required} at p < {limits.significance:g}", found, beats)
+
+
+def _higher(pair: Pair, margin: float, limits: Limits) -> bool:
+    # A margin below 0 asks whether the accuracy is surely not lower by that much: a test of non-inferiority.
+    test = pair.test(margin=margin)
+    return test.better - test.worse > margin * len(pair.rows) + ROUNDING and test.p_value < limits.significance
 
 
 def slices(pair: Pair, limits: Limits) -> Iterator[Check]:

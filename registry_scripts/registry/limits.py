@@ -28,6 +28,7 @@ def _number(low: float, high: float, allowed: str, without_ends: bool = False) -
 
 
 SHARE = _number(0, 1, "a number from 0 to 1")
+ABOVE_ZERO_SHARE = _number(0, 0.5, "a number above 0 and below 0.5", without_ends=True)
 ABOVE_ZERO = _number(0, math.inf, "a number above 0", without_ends=True)
 
 
@@ -52,8 +53,9 @@ def _shares(given: Any) -> Mapping[str, Parse]:
 
 #: What may stand in the file: a section as a mapping, a setting as the function that reads it.
 SETTINGS: dict[str, Any] = {
-    "significance": _number(0, 0.5, "a number above 0 and below 0.5", without_ends=True),
+    "significance": ABOVE_ZERO_SHARE,
     "margin": _number(0, 0.5, "a number from 0 to 0.5"),
+    "better_behaved": {"failures_lower": ABOVE_ZERO_SHARE, "accuracy_lost": ABOVE_ZERO_SHARE},
     "slices": {"least_rows": _count, "worse_at_most": _shares},
     "behaviour": {"required": _truth, "rise_at_most": _shares, "failure_at_most": _shares},
     "at_most": {"test_ece": SHARE, "predict_ms_single": ABOVE_ZERO, "model_size_mb": ABOVE_ZERO},
@@ -63,12 +65,17 @@ REQUIRED = ("significance", "margin", "slices.least_rows", "behaviour.required")
 
 @dataclass(frozen=True)
 class Limits:
-    """What promote requires; of the limits by name, `default` stands for all that are not named."""
+    """What promote requires; of the limits by name, `default` stands for all that are not named.
+
+    `better_behaved` is how much less often written cases must fail and which loss of accuracy must be excluded, where a model
+    may be better by its behaviour alone.
+    """
 
     path: Path
     text: str
     significance: float
     margin: float
+    better_behaved: tuple[float, float] | None
     least_rows: int
     slices: dict[str, float]
     behaviour_required: bool
@@ -104,6 +111,13 @@ def read(given: str = "") -> Limits:
         if key not in found:
             raise InputError(f"--limits: {path}: {key}: missing; allowed: this setting must stand")
 
+    behaved = [f"better_behaved.{name}" for name in SETTINGS["better_behaved"]]
+    missing = [key for key in behaved if key not in found]
+    if len(missing) == 1:
+        raise InputError(
+            f"--limits: {path}: {missing[0]}: missing; allowed: both settings of better_behaved, or neither"
+        )
+
     def below(key: str) -> dict[str, float]:
         return {name.removeprefix(key): value for name, value in found.items() if name.startswith(key)}
 
@@ -112,6 +126,7 @@ def read(given: str = "") -> Limits:
         text=text,
         significance=found["significance"],
         margin=found["margin"],
+        better_behaved=None if missing else (found[behaved[0]], found[behaved[1]]),
         least_rows=found["slices.least_rows"],
         slices=below("slices.worse_at_most."),
         behaviour_required=found["behaviour.required"],

@@ -21,19 +21,21 @@ def mcnemar(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray, ma
 
     With a margin the question is whether the challenger's accuracy is higher by just that much: as many rows as make half
     of it are moved from those that it alone has right to those of the champion, rounded up. The spread is then taken a
-    little too large, never too small.
+    little too large, never too small. A margin below 0 asks in the same way whether it is lower by that much, which is how
+    a test of non-inferiority begins.
 
     Args:
         labels: 0 or 1, shape (n,).
         challenger: its scores, P(positive), shape (n,).
         champion: its scores, P(positive), shape (n,).
-        margin: accuracy, 0 to 1.
+        margin: accuracy, -1 to 1.
     """
     truth = np.asarray(labels).astype(bool)
     ours, theirs = (np.asarray(challenger) >= 0.5) == truth, (np.asarray(champion) >= 0.5) == truth
     better, worse = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     moved = math.ceil(round(margin * len(truth) / 2, 9))
-    p_value = stats.binomtest(max(better - moved, 0), better + worse).pvalue if better + worse else 1.0
+    split = min(max(better - moved, 0), better + worse)
+    p_value = stats.binomtest(split, better + worse).pvalue if better + worse else 1.0
     return PairedTest(better, worse, float(p_value))
 
 

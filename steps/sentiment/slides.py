@@ -56,7 +56,7 @@ def markdown(models: list[Model], figures: Path) -> str:
             best=best,
             first=best[0],
             proposed=proposed,
-            alike=findings.tied(models),
+            alike=findings.as_accurate(models),
             baseline=next((model for model in best if model.run["family"] == "baseline"), best[-1]),
             findings=findings,
             most=max(model.metric("train_rows") for model in models),

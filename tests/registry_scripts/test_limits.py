@@ -10,6 +10,7 @@ from steps.sentiment.command_line import InputError
 GOOD = """
 significance: 0.05
 margin: 0
+better_behaved: {failures_lower: 0.03, accuracy_lost: 0.004}
 slices:
   least_rows: 100
   worse_at_most: {default: 0.02, negation: 0.01}
@@ -46,7 +47,7 @@ def test_every_setting_of_the_file_is_explained_in_it() -> None:
 def test_what_is_left_out_is_no_limit(tmp_path: Path) -> None:
     text = "significance: 0.01\nmargin: 0.002\nslices: {least_rows: 1}\nbehaviour: {required: true}\n"
     read = limits.read(given(tmp_path, text))
-    assert (read.slices, read.rises, read.failures, read.most) == ({}, {}, {}, {})
+    assert (read.slices, read.rises, read.failures, read.most, read.better_behaved) == ({}, {}, {}, {}, None)
     assert limits.limit(read.slices, "negation") is None
     assert read.behaviour_required
 
@@ -54,7 +55,7 @@ def test_what_is_left_out_is_no_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ("margin: 0", "margins: 0", "margins: got an unknown name; allowed: significance, margin, slices, behaviour, at_most"),
+        ("margin: 0", "margins: 0", "margins: got an unknown name; allowed: significance, margin, better_behaved, slices, "),
         ("least_rows: 100", "rows: 100", "slices.rows: got an unknown name; allowed: least_rows, worse_at_most"),
         ("test_ece", "ece", "at_most.ece: got an unknown name; allowed: test_ece, predict_ms_single, model_size_mb"),
         ("margin: 0", "", "margin: missing"),
@@ -76,6 +77,8 @@ def test_what_is_left_out_is_no_limit(tmp_path: Path) -> None:
         ("failure_at_most: {}", "failure_at_most: {1: 0.1}", "behaviour.failure_at_most: got {1: 0.1}; allowed: names, "),
         ("predict_ms_single: 50", "predict_ms_single: 0", "at_most.predict_ms_single: got 0; allowed: a number above 0"),
         ("model_size_mb: 100", "model_size_mb: .inf", "at_most.model_size_mb: got inf; allowed: a number above 0"),
+        ("accuracy_lost: 0.004", "accuracy_lost: 0", "better_behaved.accuracy_lost: got 0; allowed: a number above 0 and below"),
+        (", accuracy_lost: 0.004", "", "better_behaved.accuracy_lost: missing; allowed: both settings of better_behaved, or neither"),
         ("margin: 0", "margin: 0\nmargin: 0.1", "margin stands twice"),
         ("negation: 0.01", "default: 0.5", "default stands twice"),
         ("margin: 0", "margin: [", "is no YAML"),

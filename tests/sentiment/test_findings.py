@@ -131,6 +131,16 @@ def test_paired_tests_tell_models_apart_or_not(tmp_path: Path) -> None:
     assert findings.human_tests(found) == []
 
 
+def test_a_model_that_is_surely_a_little_less_accurate_is_as_accurate_within_the_margin(tmp_path: Path) -> None:
+    labels = np.tile([0, 1], 5000)
+    for name, auc, wrong in (("a", 0.9, 1000), ("b", 0.8, 1030), ("c", 0.7, 1200)):
+        answers = np.where(np.arange(len(labels)) < wrong, 1 - labels, labels)
+        put(tmp_path, model(name, auc, 0.1 + 0.8 * answers))
+    found = findings.read(tmp_path)
+    assert findings.tied(found) == []
+    assert [one.kind for one in findings.as_accurate(found)] == ["a", "b"]
+
+
 def test_each_two_models_with_human_labelled_rows_are_tested_on_them(tmp_path: Path) -> None:
     for name, auc, scores in (("a", 0.9, [0.1, 0.9]), ("b", 0.8, [0.1, 0.2]), ("c", 0.7, [0.8, 0.2])):
         run, frames = model(name, auc, noisy(0, 1))

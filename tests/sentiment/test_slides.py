@@ -97,8 +97,8 @@ def test_models_that_are_tied_are_said_to_be_and_the_smaller_one_is_proposed(tmp
     text = slides.markdown(findings.read(tmp_path), tmp_path / "figures")
     assert "cannot tell it from bert**." in text
     assert (
-        "**Serve bert** (20 MB): of the 2 models that the paired test cannot tell from the best, it is the smallest."
-        in text
+        "**Serve bert** (20 MB): of the 2 models that are not surely less accurate than the best on validation by more than "
+        "0.5%, it is the smallest." in text
     )
 
 
