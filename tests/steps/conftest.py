@@ -12,6 +12,7 @@ import pytest
 
 from steps import prepare
 from tests.conftest import ROOT
+from tests.serving import Ingestion, ingestion
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         prepare.main([])
         yield folder
         mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Ingestion]:
+    """An ingestion service of a module's own, on loopback."""
+    with ingestion() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,9 @@ import mlflow
 import pytest
 
 from tests.conftest import ROOT, environment
-from tests.serving import TWEETS, Ingestion, Server, free_port, ingestion, load, serve, wait_for
+from tests.serving import TWEETS, Ingestion, Server, free_port, load, serve, wait_for
 
 ALSO = ["--also", "models:/tweet-sentiment@challenger"]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Ingestion]:
-    with ingestion() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,6 @@ def told(service: Ingestion, **flags: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Ingestion]:
-    with ingestion() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def served(service: Ingestion, champions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     with serve(folder, champions, "--telemetry_cache", str(folder / "cache"), **told(service)) as server:

@@ -18,15 +18,9 @@ from steps import ui
 from steps.sentiment import alert
 from tests.conftest import ROOT
 from tests.pages import SIZES, chromium, opened, score, served_page, settled, tab, version
-from tests.serving import Ingestion, Server, free_port, ingestion, serve, wait_for
+from tests.serving import Ingestion, Server, free_port, serve, wait_for
 
 TWEETS = ["worst flight ever", "love it, best crew ever", "@AirParadis why is my bag in Oslo?", "not bad at all"]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Ingestion]:
-    with ingestion() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
