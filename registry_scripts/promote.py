@@ -4,10 +4,11 @@
     python -m registry_scripts.promote --version 3 --dry_run true
     python -m registry_scripts.promote --force true --reason "the champion leaks memory"
 
-Better means: on one comparison's test rows, right more often than the champion by McNemar's paired test; or surely not
-less often, and failing fewer written cases of behaviour. What that means in figures, and the limits (slices, behaviour,
-calibration, latency, size), stands in `registry_scripts/limits.yaml`. Prints what was required and what was found. A refusal ends with exit code 1, and the champion stays. Each decision is kept as a run of its own. Loads no
-model and no ML framework, and writes nothing with `dry_run`.
+Better means: on one comparison's test rows, right more often than the champion by McNemar's paired test; or surely not less
+often, and failing fewer written cases of behaviour. What that means in figures, and the limits (slices, behaviour, calibration,
+latency, size), stands in `registry_scripts/limits.yaml`. Prints what was required and what was found. A refusal ends with exit
+code 1, and the champion stays. Each decision is kept as a run of its own. Loads no model and no ML framework, and writes nothing
+with `dry_run`.
 
 `force` promotes a version that is refused, or that was never compared, and needs a `reason`; the decision says both for
 ever. It cannot promote a version whose model was deleted.
