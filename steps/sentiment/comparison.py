@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,17 +109,22 @@ def refuse_deleted(found: list[Entrant]) -> None:
 
 
 def _name(run: Run, found: list[Run]) -> str:
-    # The model's name; of several with one name, with the flags in which they differ and that are not left out.
+    # The model's name; of several with one name, with the flags that are other than what most of them were given.
     name = _model_name(run)
-    others = [other for other in found if other is not run and _model_name(other) == name]
-    differing = [
+    alike = [other for other in found if _model_name(other) == name]
+    telling = [
         f"{flag}={_short(typed(text))}"
         for flag, text in sorted(run.data.params.items())
-        if flag != "dataset"
-        and typed(text)
-        and any(typed(other.data.params.get(flag, "")) != typed(text) for other in others)
+        if flag != "dataset" and typed(text) and typed(text) != _usual(flag, alike)
     ]
-    return " ".join([name, *differing])
+    return " ".join([name, *telling])
+
+
+def _usual(flag: str, found: list[Run]) -> str | None:
+    # What most of the runs were given that know the flag; None where no value leads.
+    given = Counter(typed(run.data.params[flag]) for run in found if flag in run.data.params)
+    (first, most), *others = given.most_common(2)
+    return None if others and others[0][1] == most else first
 
 
 def _model_name(run: Run) -> str:

@@ -113,6 +113,19 @@ def test_models_of_one_family_are_told_apart_by_their_flags_or_else_by_their_run
     assert [entrant.name for entrant in entrants(DIGEST, [])] == ["baseline C=2", "baseline C=4", "keras"]
 
 
+def test_of_many_runs_of_one_name_only_what_is_unusual_is_told() -> None:
+    flags = ({"C": "2", "seed": "0"}, {"C": "2", "seed": "1"}, {"C": "4", "seed": "0"}, {"C": "2"}, {})
+    found = [trained(f"m-{number}") for number in range(len(flags))]
+    for run_id, given in zip(found, flags, strict=True):
+        for flag, text in given.items():
+            MlflowClient().log_param(run_id, flag, text)
+    names = [
+        entrant.name for entrant in entrants(DIGEST, [])
+    ]  # a flag that older runs did not have tells nothing of them
+    assert names[1:3] == ["baseline seed=1", "baseline C=4"]
+    assert [names[0], *names[3:]] == [f"baseline {found[at][:6]}" for at in (0, 3, 4)]
+
+
 def test_candidates_are_taken_in_the_order_given_and_no_others() -> None:
     first, second, _ = trained("m-1"), trained("m-2", family="keras"), trained("m-3", family="bert")
     assert [entrant.run_id for entrant in entrants(DIGEST, [second, first])] == [second, first]
