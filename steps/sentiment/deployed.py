@@ -90,8 +90,9 @@ def limit_threads(folder: Path, threads: int) -> None:
         def __init__(self, path: Any, sess_options: Any = None, **rest: Any) -> None:
             options = sess_options or onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-            # Threads that spin while they wait take the cores of the other workers and of the event loop.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            # Threads that spin between two batches take the cores of the other workers and of the event loop; within one, where a
+            # small batch hands work over many times, waking them would take as long as the work.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
             super().__init__(path, options, **rest)
 
     onnxruntime.InferenceSession = Limited
