@@ -15,6 +15,7 @@ where the endpoint asks for a key. Ends with exit code 1 where the champion does
 """
 
 import os
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -278,10 +279,17 @@ def status(given: Values, app: App) -> None:
 
 
 def command(given: Values, action: str) -> str:
-    """Return the command of an action on the same app, as a person types it."""
-    named = "" if given.name == registry.MODEL else f" --name {given.name}"
-    how = "" if action == "deploy" else f" --action {action}"
-    return f"python -m registry_scripts.deploy --resource_group {given.resource_group}{named}{how}"
+    """Return the command of an action on the same app, as a person types it: with the flags that are not as they are by default."""
+    standard, names = flags(), ["resource_group", "name"]
+    if action == "deploy":
+        names += ["engine", "base", "steps", "minutes", "most_errors"]
+    typed = [
+        f"--{name} {shlex.quote(given.texts[name])}"
+        for name in names
+        if given.texts[name] != standard.get_default(name)
+    ]
+    how = [] if action == "deploy" else [f"--action {action}"]
+    return " ".join(["python -m registry_scripts.deploy", *typed, *how])
 
 
 def look(given: Values) -> str:

@@ -1,48 +1,40 @@
 """deploy: the whole of it against a recorded az and real endpoints behind TLS; whatever goes wrong, who served before serves."""
 
 import json
-import os
-import re
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from registry_scripts import deploy
 from registry_scripts.azure import az, rollout, smoke
 from steps.sentiment.command_line import InputError, RefusedError
-from tests import azure_types, relay
-from tests.conftest import ROOT, environment
+from tests import azure_types, deployments, relay
+from tests.deployments import (
+    AGAIN,
+    FAULTS,
+    OLD,
+    OLDER,
+    QUICK,
+    TWEETS,
+    assert_put_back,
+    assert_taken_over,
+    failed,
+    shifted,
+)
 from tests.fake_az import ENGINE, Cloud
 from tests.registry_scripts.conftest import copy, opened
-from tests.registry_scripts.test_azure_templates import GIVEN
 from tests.serving import KEY, Server, serve
-
-OLD, OLDER = "tweet-sentiment--v1-1126080229", "tweet-sentiment--v1-1101080229"
-AGAIN = "python -m registry_scripts.deploy --resource_group tweets"
-QUICK = ["--resource_group", "tweets", "--minutes", "0.005"]
-MAIN = {name: value for name, value in GIVEN["main"].items() if name != "apiKey"}
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with the bundled model as versions 1 and 2, and 2 as champion."""
-    folder = tmp_path_factory.mktemp("registry")
-    with opened(folder, folder / "mlflow.db"):
-        client = MlflowClient()
-        client.create_registered_model("tweet-sentiment")
-        for _ in range(2):
-            version = client.create_model_version("tweet-sentiment", str(ROOT / "data/champion/model"))
-        client.set_registered_model_alias("tweet-sentiment", "champion", version.version)
-    return folder
+    return deployments.two_versions(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture(scope="module")
@@ -81,84 +73,31 @@ def empty_cloud(
     database: Path, addresses: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cloud]:
     """Azure with what provision makes, without an app; az and an engine on the PATH."""
-    cloud = Cloud(tmp_path / "azure")
-    (cloud.folder / "docker").write_text(ENGINE)
-    (cloud.folder / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", os.pathsep.join([str(cloud.folder), os.environ["PATH"]]))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", addresses["certified"])
-    monkeypatch.delenv("SERVE_API_KEY", raising=False)
     monkeypatch.setattr(smoke, "PAUSE", 0.05)
     monkeypatch.setattr(rollout, "AGAIN", 0.05)
     monkeypatch.setattr(deploy, "START", 2.0)
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    cloud.change(groups={"tweets": {"name": "tweets", "tags": {}}}, addresses=[addresses["new"]])
-    made(cloud, "tweet-sentiment", "main", MAIN, tmp_path)
-    yield cloud
-    assert list((tmp_path / "temporary").iterdir()) == []  # keys were in there
-    assert [model.name for model in MlflowClient().search_registered_models()] == ["tweet-sentiment"]  # no lock is left
-
-
-def made(cloud: Cloud, name: str, template: str, values: dict[str, Any], folder: Path) -> None:
-    """Deploy a template with the recorded az."""
-    parameters = folder / f"{template}-parameters.json"
-    parameters.write_text(json.dumps({"parameters": {name: {"value": value} for name, value in values.items()}}))
-    az.call(
-        "deployment", "group", "create", "--resource-group", "tweets", "--name", name,
-        "--template-file", str(ROOT / f"registry_scripts/azure/{template}.json"), "--parameters", f"@{parameters}",
-    )  # fmt: skip
+    certified, free = addresses["certified"], [addresses["new"]]
+    with deployments.provisioned(tmp_path, monkeypatch, certified, addresses=free) as cloud:
+        (cloud.folder / "docker").write_text(ENGINE)
+        (cloud.folder / "docker").chmod(0o755)
+        yield cloud
 
 
 @pytest.fixture
 def cloud(empty_cloud: Cloud, addresses: dict[str, Any], tmp_path: Path) -> Cloud:
     """Azure with version 1 serving, and an older revision of it that still runs."""
     empty_cloud.change(images={"x:1": "sha256:" + "0" * 64}, addresses=[addresses["old"], addresses["old"]])
-    for revision, traffic in ((OLDER, {"latestRevision": True}), (OLD, {"revisionName": OLD})):
-        suffix = revision.partition("--")[2]
-        values = {
-            "version": "1",
-            "revisionSuffix": suffix,
-            "traffic": [{"weight": 100, **traffic}],
-            "withApiKey": False,
-        }
-        made(empty_cloud, "tweet-sentiment-app", "app", GIVEN["app"] | values, tmp_path)
+    deployments.version_1_serves(empty_cloud, tmp_path)
     empty_cloud.change(addresses=[addresses["new"]])
-    assert empty_cloud.weights() == {OLD: 100}
-    (empty_cloud.folder / "calls").unlink()
     return empty_cloud
-
-
-def failed(argv: list[str]) -> str:
-    """Deploy, see that it fails, and return its message: one line that says what is left."""
-    with pytest.raises(SystemExit) as ended:
-        deploy.main(argv)
-    message = str(ended.value.code)
-    assert message.startswith("deploy: error: ")
-    assert "\n" not in message
-    return message
-
-
-def assert_put_back(cloud: Cloud, message: str, made: bool = True) -> None:
-    """Check that who served before serves, that nothing else runs that did not, and that the message says so."""
-    assert cloud.weights() == {OLD: 100}
-    assert set(cloud.active()) == {OLDER, OLD}
-    assert f"{OLD}=100 serves as before" in message
-    assert ("is switched off" in message) == made
-    assert "the image stays in the registry (tweetsentiment" in message
-    assert f"type: {AGAIN}" in message
 
 
 def test_the_champion_takes_over_step_by_step(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     cloud.change(requests={"v2": {"2xx": 400, "4xx": 50, "5xx": 3}})
     deploy.main([*QUICK])
-    (new,) = cloud.weights()
-    assert new.startswith("tweet-sentiment--v2-")
-    assert cloud.weights() == {new: 100}
+    new = assert_taken_over(cloud)
     assert set(cloud.active()) == {OLD, new}  # the one to go back to, and none older
-    steps = [
-        call[call.index("--revision-weight") + 1 :][:2] for call in cloud.calls("containerapp ingress traffic set")
-    ]
-    assert steps == [[f"{OLD}=75", f"{new}=25"], [f"{OLD}=50", f"{new}=50"], [f"{OLD}=0", f"{new}=100"]]
+    assert shifted(cloud) == [[f"{OLD}=75", f"{new}=25"], [f"{OLD}=50", f"{new}=50"], [f"{OLD}=0", f"{new}=100"]]
     state = cloud.read()
     container = state["revisions"][new]["properties"]["template"]["containers"][0]
     digest = next(digest for name, digest in state["images"].items() if name == "tweet-sentiment:2")
@@ -228,64 +167,28 @@ def test_back_to_what_is_not_well_leaves_the_traffic(cloud: Cloud, monkeypatch: 
     assert cloud.weights() == {OLD: 100}
 
 
-#: Fault -> what goes wrong, what the message says, whether the revision was made.
-FAULTS: dict[str, tuple[list[tuple[str, list[int], Any]], str, bool]] = {
-    "az fails after the image was pushed": (
-        [("deployment group create", [1], "fail")],
-        "az deployment group create ended with 1: (ServiceUnavailable)",
-        False,
-    ),
-    "az fails when the revision was made": (
-        [("deployment group create", [1], "after")],
-        "az deployment group create ended with 1: (GatewayTimeout)",
-        True,
-    ),
-    "az does not answer after the revision was made": (
-        [("containerapp revision list", [1], "hang")],
-        "az containerapp revision list has not answered within 1 s",
-        True,
-    ),
-    "az fails when 25 % were shifted": (
-        [("containerapp ingress traffic set", [1], "after")],
-        "az containerapp ingress traffic ended with 1",
-        True,
-    ),
-    "az fails after 25 % were shifted": (
-        [("containerapp ingress traffic set", [2], "fail")],
-        "az containerapp ingress traffic ended with 1",
-        True,
-    ),
-    "az fails after 25 % were shifted, and twice more": (
-        [("containerapp ingress traffic set", [2, 3, 4], "fail")],
-        "az containerapp ingress traffic ended with 1",
-        True,
-    ),
-    "az does not tell what failed": (
-        [("monitor metrics list", [2], "fail")],
-        "az monitor metrics list ended with 1",
-        True,
-    ),
-}
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_fails_who_served_before_serves(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     faults, reason, revision = FAULTS[fault]
     if "hang" in str(faults):
-        monkeypatch.setattr(deploy.az, "call", lambda *command, **_: az_call(*command, seconds=1))
+        deployments.impatient(monkeypatch, 1)
     cloud.plant(*faults)
     message = failed([*QUICK])
     assert reason in message
     assert_put_back(cloud, message, revision)
-    cloud.plant()
     cloud.change(addresses=cloud.read()["addresses"] or [addresses_of(cloud)])
-    time.sleep(1)  # a revision's name holds the second
-    deploy.main([*QUICK])  # what the message says to type
-    assert list(cloud.weights().values()) == [100]
-    assert OLD not in cloud.weights()
+    deployments.mended(cloud, message)
+    assert_taken_over(cloud)
 
 
-az_call = az.call
+def test_what_a_message_says_to_type_is_what_was_typed(cloud: Cloud) -> None:
+    cloud.plant(("deployment group create", [1], "fail"))
+    (cloud.folder / "podman").symlink_to("docker")
+    typed = [*QUICK, "--engine", "podman", "--base", "mirror.example/python:3.11.7-slim", "--steps", "100"]
+    message = failed(typed)
+    assert sorted(deployments.to_type(message)) == sorted(typed)
+    deployments.mended(cloud, message)
+    assert_taken_over(cloud)
 
 
 def addresses_of(cloud: Cloud) -> str:
@@ -388,21 +291,11 @@ def test_a_revision_that_dies_while_it_is_watched(
     assert_put_back(cloud, message)
 
 
-def promote(database: Path, version: int) -> list[str]:
-    """Return a program that promotes a version at once."""
-    change = f"UPDATE registered_model_aliases SET version = {version} WHERE alias = 'champion'"
-    code = f"import sqlite3; c = sqlite3.connect({str(database)!r}); c.execute({change!r}); c.commit()"
-    return [sys.executable, "-c", code]
-
-
-@pytest.mark.parametrize(
-    ("command", "made", "shifted"),
-    [("acr login", False, 0), ("deployment group create", True, 0), ("containerapp ingress traffic set", True, 2)],
-)
+@pytest.mark.parametrize(("command", "made", "shifted"), deployments.PROMOTIONS)
 def test_a_promotion_in_the_meantime_ends_it(
     cloud: Cloud, database: Path, command: str, made: bool, shifted: int
 ) -> None:
-    cloud.plant((command, [1], promote(database, 1)))
+    cloud.plant((command, [1], deployments.promote(database, 1)))
     message = failed([*QUICK])
     assert "version 1 was promoted in the meantime, and version 2 is deployed no further" in message
     assert_put_back(cloud, message, made)
@@ -418,26 +311,14 @@ def test_who_changes_the_traffic_by_hand_has_the_last_word(cloud: Cloud) -> None
     assert cloud.weights() == {OLDER: 100}
 
 
-def deploying(database: Path, folder: Path, minutes: str) -> subprocess.Popen[str]:
-    """Begin a deployment in a process of its own."""
-    own = environment(folder) | {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
-    command = [sys.executable, "-m", "registry_scripts.deploy", "--resource_group", "tweets", "--minutes", minutes]
-    return subprocess.Popen(command, cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_of_two_at_once_one_is_refused(cloud: Cloud, database: Path, tmp_path: Path) -> None:
-    both = [deploying(database, tmp_path, "0.06") for _ in range(2)]
-    said = [process.communicate(timeout=120)[1].splitlines()[-1] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 1], said
-    refused = next(line for line, process in zip(said, both, strict=True) if process.returncode)
-    assert re.match(r"deploy: refused: .* has been deploying since .*; try again when that has ended", refused)
+    deployments.both_at_once(database, tmp_path, [*TWEETS, "--minutes", "0.06"])
     assert len(cloud.calls("deployment group create")) == 1
-    assert list(cloud.weights().values()) == [100]
-    assert OLD not in cloud.weights()
+    assert_taken_over(cloud)
 
 
 def test_who_is_told_to_stop_puts_back_first(cloud: Cloud, database: Path, tmp_path: Path) -> None:
-    with deploying(database, tmp_path, "5") as process:
+    with deployments.deploying(database, tmp_path, [*TWEETS, "--minutes", "5"]) as process:
         assert process.stdout and process.stderr
         assert any("answers 25 %" in line for line in process.stdout)
         process.send_signal(signal.SIGTERM)
