@@ -23,8 +23,8 @@ run: .venv/.installed  ## prepare the sample, train every family, compare, regis
 test: .venv/.installed  ## the whole test suite, a file at a time on each core
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-image-test: .venv/.installed  ## build the image of the bundled model with podman, as root, and run it (IMAGE_BASE=published: on the published base)
-	$(BIN)/python -m pytest -m image -s tests/test_image.py
+image-test: .venv/.installed  ## build the image of the bundled model with podman, as root, run it and deploy it (IMAGE_BASE=published: on the published base)
+	$(BIN)/python -m pytest -m image -s tests/image
 
 check: .venv/.installed  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

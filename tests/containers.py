@@ -1,4 +1,4 @@
-"""What the test of the image needs: podman with a store of its own, and a base where the published one cannot be pulled. No test."""
+"""What the tests of the image need: podman with a store of its own, and a base where the published one cannot be pulled. No test."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from typing import Any
 
 #: The published base image, by its full name.
 PUBLISHED = "docker.io/library/python:3.11.7-slim"
+#: The bundled model as version 1, built once for all tests.
+IMAGE = "localhost/tweet-sentiment:1"
 PACKAGES = ["podman", "runc", "debootstrap"]
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 #: Limits that a machine which is a container itself may still give to those in it.
@@ -27,19 +29,32 @@ class Podman:
     @property
     def variables(self) -> dict[str, str]:
         """Return the environment in which `podman build`, and what calls it, finds this store."""
-        return self._environment("build.conf")
+        return os.environ | self.settings | {"CONTAINERS_CONF": str(self.folder / "build.conf")}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return the variables with which podman finds this store, and runs what is in it."""
+        return {
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
+            "CONTAINERS_CONF": str(self.folder / "run.conf"),
+            "REGISTRY_AUTH_FILE": str(self.folder / "logins.json"),
+            "BUILDAH_ISOLATION": "chroot",
+        }
 
     def __call__(self, *command: str, check: bool = True) -> str:
         """Run podman, and return what it printed."""
-        done = subprocess.run(
-            ["podman", *command], env=self._environment("run.conf"), capture_output=True, text=True, check=False
-        )
+        done = self.run(*command)
         assert not check or done.returncode == 0, f"podman {' '.join(command)}: {done.stderr}"
         return done.stdout.strip()
 
-    def inspect(self, image: str) -> dict[str, Any]:
-        """Return all that is known of an image."""
-        (found,) = json.loads(self("image", "inspect", image))
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run podman, and return how that ended."""
+        own = os.environ | self.settings
+        return subprocess.run(["podman", *command], env=own, capture_output=True, text=True, check=False)
+
+    def inspect(self, name: str, kind: str = "image") -> dict[str, Any]:
+        """Return all that is known of an image, or of a container."""
+        (found,) = json.loads(self(kind, "inspect", name))
         return found  # type: ignore[no-any-return]
 
     def layers(self, image: str) -> list[tuple[int, str]]:
@@ -52,6 +67,7 @@ class Podman:
         self.folder.mkdir(parents=True, exist_ok=True)
         store = f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder}/graph"\nrunroot = "{self.folder}/run"\n'
         (self.folder / "storage.conf").write_text(store)
+        (self.folder / "logins.json").write_text("{}")  # podman pulls nothing where it is missing
         settings = self.folder / "pip.conf"
         settings.write_text(f"[global]\ncert = {CERTIFICATES}\n")
         settings.chmod(0o644)
@@ -67,13 +83,6 @@ class Podman:
         self("unmount", "--all", "--force", check=False)
         subprocess.run(["umount", "--quiet", self.folder / "graph/overlay"], check=False)
         shutil.rmtree(self.folder)
-
-    def _environment(self, settings: str) -> dict[str, str]:
-        return os.environ | {
-            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
-            "CONTAINERS_CONF": str(self.folder / settings),
-            "BUILDAH_ISOLATION": "chroot",
-        }
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 Answers have the form of Azure's REST interface, which a test holds against its published types. Templates are worked out by
 tests/arm.py. `state.json` in the folder of this program is the cloud, `calls` what was asked, `faults.json` what goes wrong at which
 call of a command: `fail` before anything is done, `after` when it is done, `hang`, `logout`, or a list: a program to run first.
+Images and revisions are entries in the state, unless it says where real ones are (tests/loopback.py).
 """
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -79,7 +81,48 @@ def cloud() -> Any:
         fcntl.flock(lock, fcntl.LOCK_EX)
         state = json.loads((FOLDER / "state.json").read_text())
         yield state
-        (FOLDER / "state.json").write_text(json.dumps(state))
+        keep(FOLDER, state)
+
+
+def keep(folder: Path, state: State) -> None:
+    """Write the state, at once: it is also read without the lock."""
+    new = folder / f"state-{os.getpid()}.json"
+    new.write_text(json.dumps(state))
+    new.replace(folder / "state.json")
+
+
+class Recorded:
+    """Images and revisions that are entries in the state, and nothing else."""
+
+    def __init__(self, state: State) -> None:
+        self.images = state["images"]
+
+    def server(self, registry: str) -> str:
+        """Return the address of a registry."""
+        return f"{registry}.azurecr.io"
+
+    def digest(self, image: str) -> str | None:
+        """Return the digest of an image that is named as name:tag or name@digest, or None: it is not there."""
+        digest = image.partition("@")[2]
+        return digest if digest in self.images.values() else self.images.get(image)
+
+    def begin(self, app: dict[str, Any], revision: str, address: str) -> None:
+        """Run a new revision of an app, at an address."""
+
+    def start(self, revision: str) -> None:
+        """Run a revision again."""
+
+    def stop(self, revision: str) -> None:
+        """Stop a revision."""
+
+
+def place(state: State) -> Any:
+    """Return where images and revisions are."""
+    if not state["loopback"]:
+        return Recorded(state)
+    from tests import loopback
+
+    return loopback.Loopback(**state["loopback"])
 
 
 def refuse(message: str, code: int = 1) -> None:
@@ -124,7 +167,7 @@ def worked_out(state: State, flags: dict[str, list[str]]) -> tuple[Any, list[dic
     except arm.TemplateError as error:
         refuse(f"ERROR: InvalidTemplate - Deployment template validation failed: '{error}'")
     told = {
-        "<registry.loginServer>": f"{outputs.get('registryName')}.azurecr.io",
+        "<registry.loginServer>": place(state).server(outputs.get("registryName")),
         "<vault.vaultUri>": f"https://{outputs.get('vaultName')}.vault.azure.net/",
     }
     outputs = {name: told.get(value, value) for name, value in outputs.items()}
@@ -148,15 +191,17 @@ def make_revision(state: State, resource: dict[str, Any]) -> None:
     if revision in state["revisions"]:
         refuse(f"ERROR: (RevisionExists) a revision with the name {revision} already exists.")
     image = properties["template"]["containers"][0]["image"]
-    if image.rpartition("@")[2] not in state["images"].values():
+    if place(state).digest(image.partition("/")[2]) is None:
         refuse(f"ERROR: (InvalidParameterValueInContainerTemplate) MANIFEST_UNKNOWN: {image}")
+    address = state["addresses"].pop(0)
+    place(state).begin(resource, revision, address)
     state["revisions"][revision] = {
         "id": f"{app_id(name)}/revisions/{revision}",
         "name": revision,
         "type": "Microsoft.App/containerapps/revisions",
         "properties": {
             "createdTime": datetime.now(UTC).isoformat(),
-            "fqdn": state["addresses"].pop(0),
+            "fqdn": address,
             "template": properties["template"],
             "active": True,
             "replicas": 1,
@@ -225,6 +270,7 @@ def switched(active: bool) -> Callable[[State, dict[str, list[str]]], Any]:
         properties = state["revisions"][one(flags, "revision")]["properties"]
         if not active and properties["trafficWeight"]:
             refuse("ERROR: a revision that has traffic cannot be deactivated.")
+        (place(state).start if active else place(state).stop)(one(flags, "revision"))
         properties["active"] = active
         return "Deactivate succeeded" if not active else "Activate succeeded"
 
@@ -232,9 +278,10 @@ def switched(active: bool) -> Callable[[State, dict[str, list[str]]], Any]:
 
 
 def image_show(state: State, flags: dict[str, list[str]]) -> Any:
-    if one(flags, "image") not in state["images"]:
+    digest = place(state).digest(one(flags, "image"))
+    if digest is None:
         refuse("ERROR: the specified tag does not exist.")
-    return {"name": one(flags, "image").partition(":")[2], "digest": state["images"][one(flags, "image")]}
+    return {"name": one(flags, "image").partition(":")[2], "digest": digest}
 
 
 def metrics(state: State, flags: dict[str, list[str]]) -> Any:
@@ -276,7 +323,10 @@ def vault_list(state: State, flags: dict[str, list[str]]) -> Any:
 
 COMMANDS: dict[str, Callable[[State, dict[str, list[str]]], Any]] = {
     "account show": lambda state, flags: {"id": "00000000-0000-0000-0000-000000000001", "state": "Enabled"},
-    "acr login": lambda state, flags: {"accessToken": "a token", "loginServer": f"{one(flags, 'name')}.azurecr.io"},
+    "acr login": lambda state, flags: {
+        "accessToken": state["token"],
+        "loginServer": place(state).server(one(flags, "name")),
+    },
     "acr repository show": image_show,
     "containerapp ingress traffic set": traffic_set,
     "containerapp list": lambda state, flags: list(state["apps"].values()),
@@ -311,6 +361,8 @@ class Cloud:
         "addresses": [],
         "images": {},
         "requests": {},
+        "token": "a token",
+        "loopback": {},
     }
 
     def __init__(self, folder: Path) -> None:
@@ -329,7 +381,7 @@ class Cloud:
 
     def write(self, state: State) -> None:
         """Set the state."""
-        (self.folder / "state.json").write_text(json.dumps(state))
+        keep(self.folder, state)
 
     def change(self, **values: Any) -> None:
         """Set parts of the state."""

@@ -52,11 +52,11 @@ def as_it_is(
 
 
 @contextmanager
-def before(port: int, alter: Alter = as_it_is, certified: Path | None = None) -> Iterator[str]:
+def before(port: int | Callable[[], int], alter: Alter = as_it_is, certified: Path | None = None) -> Iterator[str]:
     """Relay to a port of loopback until the block ends; yields the address as host:port.
 
     Args:
-        port: of the server that answers.
+        port: of the server that answers, or what chooses one for each request.
         alter: its answers.
         certified: file of a certificate, for TLS.
     """
@@ -70,7 +70,7 @@ def before(port: int, alter: Alter = as_it_is, certified: Path | None = None) ->
 
         def relay(self) -> None:
             question = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            connection = HTTPConnection("127.0.0.1", port, timeout=60)
+            connection = HTTPConnection("127.0.0.1", port() if callable(port) else port, timeout=60)
             try:
                 connection.request(self.command, self.path, question, dict(self.headers))
                 found = connection.getresponse()

@@ -1,4 +1,4 @@
-"""build_image: what it asks of the engine, what of bad input. The image itself is built by tests/test_image.py."""
+"""build_image: what it asks of the engine, what of bad input. The image itself is built by tests/image/test_image.py."""
 
 import itertools
 import json
