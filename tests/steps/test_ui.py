@@ -164,8 +164,13 @@ def test_a_parquet_file_without_a_column_called_text(page: Page) -> None:
     ("name", "content", "message"),
     [
         ("empty.csv", b"", "empty.csv is empty. Choose a file with one tweet a row."),
+        ("numbers.csv", b"stars,price\n5,9.90\n", "numbers.csv has no column of texts."),
         ("heading.csv", b"text\n", "heading.csv has no rows below its heading."),
-        ("photo.csv", b"\x00\x01\x02\x03", "photo.csv is no text. Choose a CSV or a Parquet file."),
+        (
+            "photo.csv",
+            b"\x00\x01\x02\x03",
+            "photo.csv is no text in UTF-8. Choose another encoding, or a CSV or a Parquet file.",
+        ),
         ("ragged.csv", b"id,text\n1,late\n2,late, again\n", "Expected 2 fields in line 3, saw 3."),
         ("broken.parquet", b"PAR1 and no more", "broken.parquet is no Parquet file, or a damaged one."),
     ],

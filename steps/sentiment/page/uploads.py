@@ -2,7 +2,7 @@
 
 import codecs
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import PurePath
 
 import pandas as pd
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 MOST_MEGABYTES, MOST_UNPACKED, MOST_ROWS = 50, 500, 500_000
 ENCODINGS = {"UTF-8": "utf-8-sig", "Windows-1252 (Excel)": "cp1252", "Latin-1": "latin-1", "UTF-16": "utf-16"}
 SUFFIXES = ("csv", "tsv", "txt", "parquet")
+#: What a text has and a number or a time in digits has not: a letter, or a sign beyond ASCII.
+_WRITTEN = r"[^\W\d_]|[^\x00-\x7f]"
 #: Names that columns of texts go by.
 _USUAL = ("text", "tweet", "content", "message", "comment", "body", "review", "full_text")
 
@@ -49,6 +51,8 @@ def table(name: str, content: bytes, encoding: str = "UTF-8", heading: bool = Tr
         raise UploadError(f"{name} has no rows{' below its heading' if heading else ''}.")
     if len(frame) > MOST_ROWS:
         raise UploadError(_many(name, len(frame)))
+    if not any(frame[column].str.contains(_WRITTEN).any() for column in text_columns(frame)):
+        raise UploadError(f"{name} has no column of texts. Choose a file with one tweet a row.")
     return frame
 
 
@@ -82,13 +86,20 @@ def _parquet(name: str, content: bytes) -> pd.DataFrame:
             raise UploadError(_many(name, described.num_rows))
         if unpacked > MOST_UNPACKED * 2**20:
             raise UploadError(f"{name} unpacks to {unpacked / 2**20:,.0f} MB; allowed: {MOST_UNPACKED} MB.")
-        kept = [field.name for field in file.schema_arrow if not pa.types.is_nested(field.type)]
-        frame = file.read(columns=kept).to_pandas()
+        whole = file.read()
+        kept = [number for number, field in enumerate(whole.schema) if not pa.types.is_nested(field.type)]
+        frame = whole.select(kept).to_pandas(ignore_metadata=True)  # what pandas kept as an index is a column too
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UploadError(f"{name} is no Parquet file, or a damaged one.") from error
     if frame.columns.empty:
         raise UploadError(f"{name} has no column of texts.")
-    return frame.astype(object).where(frame.notna(), "").astype(str)
+    named = frame.set_axis(_names(frame.columns), axis=1)
+    return named.astype(object).where(named.notna(), "").map(_as_text)
+
+
+def _as_text(cell: object) -> str:
+    # Some writers of Parquet mark no text as text.
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
 
 
 def _lines(name: str, content: bytes, encoding: str, heading: bool) -> pd.DataFrame:
@@ -98,7 +109,7 @@ def _lines(name: str, content: bytes, encoding: str, heading: bool) -> pd.DataFr
     except UnicodeError as error:
         raise EncodingError(f"{name} is not written in {encoding}. Choose another encoding.") from error
     if "\0" in text:
-        raise UploadError(f"{name} is no text. Choose a CSV or a Parquet file.")
+        raise EncodingError(f"{name} is no text in {encoding}. Choose another encoding, or a CSV or a Parquet file.")
     if not text.strip():
         raise UploadError(f"{name} holds nothing but blanks.")
     if name.lower().endswith(".txt"):
@@ -117,7 +128,8 @@ def _lines(name: str, content: bytes, encoding: str, heading: bool) -> pd.DataFr
         raise UploadError(f"{name} is no table that can be read: {said}.") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is beyond the heading for an index
         raise UploadError(f"{name} has rows with more cells than its heading. Put texts with commas into quotes.")
-    return frame.fillna("").set_axis(_names(list(frame.columns), heading), axis=1).astype(str)
+    named = frame.columns if heading else [""] * len(frame.columns)
+    return frame.fillna("").set_axis(_names(named), axis=1).astype(str)
 
 
 def separator(text: str) -> str:
@@ -127,7 +139,10 @@ def separator(text: str) -> str:
     return best if best in first else "\x1f"
 
 
-def _names(columns: Sequence[object], heading: bool) -> list[str]:
-    if not heading:
-        return [f"column {number}" for number, _ in enumerate(columns, 1)]
-    return [str(name).strip() or f"column {number}" for number, name in enumerate(columns, 1)]
+def _names(columns: Iterable[object]) -> list[str]:
+    # One for each column, no two alike.
+    found: list[str] = []
+    for number, column in enumerate(columns, 1):
+        name = str(column).strip() or f"column {number}"
+        found.append(f"{name} (column {number})" if name in found else name)
+    return found

@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from steps.sentiment.page import uploads
 from steps.sentiment.page.uploads import EncodingError, UploadError
 
 
-def parquet(**columns: Any) -> bytes:
-    content = io.BytesIO()
-    pd.DataFrame(columns).to_parquet(content)
+def parquet(index: str | None = None, **columns: Any) -> bytes:
+    content, frame = io.BytesIO(), pd.DataFrame(columns)
+    (frame.set_index(index) if index else frame).to_parquet(content)
     return content.getvalue()
 
 
@@ -28,6 +30,9 @@ def parquet(**columns: Any) -> bytes:
         ("a.csv", b'tweet\n"two\nlines"\n', ["two\nlines"]),
         ("a.txt", b"late, again\n\n  \nlost \"my bag\n", ["late, again", 'lost "my bag']),
         ("A.PARQUET", parquet(stars=[1, 2], tweet=["late", None]), ["late"]),
+        ("a.csv", b"text, text\nlate,again\n", ["late"]),
+        ("a.parquet", parquet(text=[b"late", "très".encode(), b"\xff"]), ["late", "très", "\ufffd"]),
+        ("a.parquet", parquet("text", text=["late"], stars=[1]), ["late"]),
     ],
 )  # fmt: skip
 def test_the_texts_are_found(name: str, content: bytes, texts: list[str]) -> None:
@@ -40,6 +45,13 @@ def test_a_table_without_a_heading_keeps_its_first_line() -> None:
     frame = uploads.table("a.csv", b"1,late again\n2,lost my bag\n", heading=False)
     assert frame.to_dict("list") == {"column 1": ["1", "2"], "column 2": ["late again", "lost my bag"]}
     assert uploads.text_columns(frame) == ["column 2", "column 1"]
+
+
+def test_columns_of_one_name_are_told_apart() -> None:
+    content = io.BytesIO()
+    pq.write_table(pa.table([["late"], ["early"]], names=["text", "text"]), content)
+    for name, found in (("a.parquet", content.getvalue()), ("a.csv", b"text, text\nlate,early\n")):
+        assert uploads.table(name, found).to_dict("list") == {"text": ["late"], "text (column 2)": ["early"]}
 
 
 def test_a_column_of_texts_is_guessed_by_name_before_length() -> None:
@@ -58,7 +70,9 @@ def test_cells_of_any_kind_are_texts_and_nested_columns_are_left_out() -> None:
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b" \n\n", "a.csv holds nothing but blanks"),
         ("a.csv", b"text\n", "a.csv has no rows below its heading"),
-        ("a.csv", b"\x00\x01", "a.csv is no text"),
+        ("a.csv", b"\x00\x01", "a.csv is no text in UTF-8"),
+        ("a.csv", b"stars,when\n5,2026-11-27 10:00\n1,2026-11-28 09:30\n", "a.csv has no column of texts"),
+        ("a.parquet", parquet(stars=[1, 2], share=[0.5, None]), "a.parquet has no column of texts"),
         ("a.csv", b"id,text\n1,a,b\n", "a.csv has rows with more cells than its heading"),
         ("a.csv", b"id,text\n1,a\n1,a,b\n", "a.csv is no table that can be read: Expected 2 fields in line 3, saw 3."),
         ("a.csv", b'id,text\n1,"open\n', "a.csv is no table that can be read: EOF inside string"),
@@ -89,6 +103,10 @@ def test_a_wrong_encoding_is_told_and_the_right_one_reads() -> None:
     with pytest.raises(EncodingError, match="not written in UTF-8"):
         uploads.table("a.csv", content)
     assert uploads.table("a.csv", content, "Windows-1252 (Excel)")["text"].tolist() == ["café"]
+    unmarked = "text\ncafé\n".encode("utf-16-le")
+    with pytest.raises(EncodingError, match="no text in UTF-8"):
+        uploads.table("a.csv", unmarked)
+    assert uploads.table("a.csv", unmarked, "UTF-16")["text"].tolist() == ["café"]
     with pytest.raises(EncodingError, match="not written in UTF-16"):
         uploads.table("a.csv", b"odd", "UTF-16")
 
