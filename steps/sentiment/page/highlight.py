@@ -26,7 +26,7 @@ def highlighted(words: Sequence[dict[str, Any]]) -> str:
 
 
 def _one(word: str, weight: float) -> str:
-    shown = html.escape(word)
+    shown = f"<bdi>{html.escape(word)}</bdi>"  # a mark that turns the direction of writing ends with the word, and turns no number
     if abs(weight) < LEAST:
         return f"<span>{shown}</span>"
     kind, colour = ("positive", _POSITIVE) if weight > 0 else ("negative", _NEGATIVE)

@@ -110,7 +110,7 @@ def test_a_word_is_text_whatever_it_holds() -> None:
         {"word": "a", "weight": 0.0},
     ]
     shown = highlight.highlighted(words).partition("</style>")[2]
-    assert shown.count("<") == 2 * (1 + 3 + 2)  # the block, three words, two numbers
-    assert "&lt;img src=x onerror=alert(1)&gt;<small>+0.50</small>" in shown
-    assert "&quot;&amp;<small>\N{MINUS SIGN}0.30</small>" in shown
-    assert "<span>a</span>" in shown
+    assert shown.count("<") == 2 * (1 + 2 * 3 + 2)  # the block, three words twice, two numbers
+    assert "<bdi>&lt;img src=x onerror=alert(1)&gt;</bdi><small>+0.50</small>" in shown
+    assert "<bdi>&quot;&amp;</bdi><small>\N{MINUS SIGN}0.30</small>" in shown
+    assert "<span><bdi>a</bdi></span>" in shown
