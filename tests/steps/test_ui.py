@@ -117,10 +117,39 @@ def test_markup_and_markdown_in_a_tweet_are_text(page: Page) -> None:
     tab(page, "Many tweets")
     page.get_by_label("Tweets, one in each line", exact=True).fill(evil)
     page.keyboard.press("Control+Enter")
-    settled(page)
-    page.get_by_role("button", name="Score 1 tweet", exact=True).click()
     page.get_by_role("button", name="Download all").wait_for()
     assert page.evaluate("window.broken") is None
+
+
+def test_a_click_right_after_typing_is_not_lost(page: Page) -> None:
+    def click(name: str) -> None:  # as a finger does it: down, and up a moment later, without waiting for anything
+        page.get_by_role("button", name=name, exact=True).click(delay=100)
+
+    tab(page, "Many tweets")
+    for number in (2, 3):
+        page.get_by_label("Tweets, one in each line", exact=True).fill("\n".join(TWEETS[:number]))
+        click("Score these tweets")
+        expect(page.get_by_text(f"{number} of {number} tweets.")).to_be_visible()
+    page.get_by_text("Filter", exact=True).click()
+    page.get_by_label("With these words").fill("crew")
+    with page.expect_download() as waiting:
+        click("Download all (CSV)")
+    assert pd.read_csv(waiting.value.path())["text"].tolist() == TWEETS[:3]
+    page.get_by_label("With these words").fill("bag")
+    click("Show these")
+    expect(page.get_by_text("1 of 3 tweets.")).to_be_visible()
+
+
+def test_an_answer_is_gone_as_soon_as_the_next_one_is_asked_for(page: Page, endpoint: Server) -> None:
+    score(page, TWEETS[0])
+    endpoint.process.send_signal(signal.SIGSTOP)
+    try:
+        page.get_by_label("Tweet", exact=True).fill(TWEETS[1])
+        page.get_by_role("button", name="Score", exact=True).click()
+        expect(page.get_by_role("button", name="Wrong")).to_have_count(0)  # a verdict on it would be lost
+    finally:
+        endpoint.process.send_signal(signal.SIGCONT)
+    expect(page.get_by_role("heading", name="Positive")).to_be_visible()
 
 
 def test_a_list_is_scored_filtered_and_downloaded(page: Page) -> None:
@@ -141,7 +170,6 @@ def test_a_list_is_scored_filtered_and_downloaded(page: Page) -> None:
     settled(page)
     page.get_by_text("Filter", exact=True).click()
     page.get_by_label("With these words").fill("CREW best")
-    settled(page)
     page.keyboard.press("Enter")
     expect(page.get_by_text("10 of 39 tweets")).to_be_visible()
     with page.expect_download() as waiting:
@@ -180,6 +208,13 @@ def test_a_file_that_cannot_be_used_is_told_in_a_sentence(page: Page, name: str,
     upload(page, name, content)
     expect(page.get_by_test_id("stAlert")).to_contain_text(message)
     expect(page.get_by_role("button", name="tweets", exact=False)).to_have_count(0)
+
+
+def test_a_text_that_is_too_long_is_left_out_and_told(page: Page) -> None:
+    upload(page, "long.txt", b"a" * 5_000_000)
+    page.get_by_role("button", name="Score 1 tweet", exact=True).click()
+    expect(page.get_by_text("Left out, because they are longer than the endpoint takes: 1.")).to_be_visible()
+    expect(page.get_by_test_id("stMetric")).to_have_count(0)  # there is nothing to count
 
 
 def test_a_wrong_encoding_is_told_and_another_can_be_chosen(page: Page) -> None:

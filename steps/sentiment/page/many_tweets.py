@@ -25,25 +25,34 @@ def draw(address: str, key: str, client: Client) -> None:
         client: for verdicts; a list is scored by one of its own.
     """
     source = st.radio("Where are the tweets?", ["Pasted here", "In a file"], horizontal=True)
-    chosen = _pasted() if source == "Pasted here" else _uploaded()
     job: Job | None = st.session_state.get("job")
-    if chosen is not None:
-        frame, column = chosen
-        busy = job is not None and job.running
-        if st.button(f"Score {len(frame):,} tweet{'s' * (len(frame) != 1)}", type="primary", disabled=busy):
-            st.session_state["job"] = job = Job(Client(address, key), frame, column)
+    busy = job is not None and job.running
+    asked = _pasted(busy) if source == "Pasted here" else _uploaded(busy)
+    if asked is not None:
+        st.session_state["job"] = Job(Client(address, key), *asked)
+        st.rerun(scope="fragment")
     if job is not None:
         _progress()
         if job.records:
             _results(client, job)
 
 
-def _pasted() -> tuple[pd.DataFrame, str] | None:
-    found = uploads.lines(st.text_area("Tweets, one in each line", height=160, key="pasted"))
-    return (pd.DataFrame({"text": found}), "text") if found else None
+def _pasted(busy: bool) -> tuple[pd.DataFrame, str] | None:
+    # What is to be scored now. A form sends its text together with the click. Without one, to leave the text would draw the tab anew,
+    # and the click that left it would fall on what is being replaced, and be lost; so every text of the page is within a form.
+    with st.form("a list", border=False):
+        pasted = st.text_area("Tweets, one in each line", height=160, key="pasted", help="Ctrl+Enter scores them.")
+        asked = st.form_submit_button("Score these tweets", type="primary", disabled=busy)
+    if not asked or busy:
+        return None
+    found = uploads.lines(pasted)
+    if not found:
+        st.warning("Paste a tweet first.")
+        return None
+    return pd.DataFrame({"text": found}), "text"
 
 
-def _uploaded() -> tuple[pd.DataFrame, str] | None:
+def _uploaded(busy: bool) -> tuple[pd.DataFrame, str] | None:
     file = st.file_uploader(
         f"CSV, Parquet, or a text file with a tweet in each line, up to {uploads.MOST_MEGABYTES} MB",
         list(uploads.SUFFIXES),
@@ -74,7 +83,13 @@ def _uploaded() -> tuple[pd.DataFrame, str] | None:
     blank = len(frame) - len(found)
     st.caption(f"{len(frame):,} rows" + (f", {blank:,} of them without a text, which are left out." if blank else "."))
     st.dataframe(found[[column]].head(3), hide_index=True)
-    return (found, column) if len(found) else None
+    if found.empty:
+        return None
+    label = f"Score {len(found):,} tweet{'s' * (len(found) != 1)}"
+    asked = st.button(
+        label, type="primary", disabled=busy, key="score file"
+    )  # with a key it stays one button, whatever it is called
+    return (found, column) if asked and not busy else None
 
 
 def _read(name: str, content: bytes, encoding: str, heading: bool) -> tuple[pd.DataFrame | None, str, bool]:
@@ -101,7 +116,7 @@ def _progress() -> None:
         job.resume()
         st.rerun(scope="fragment")
     if job.too_long:
-        st.warning(f"{job.too_long:,} texts are longer than the endpoint takes, and were left out.")
+        st.warning(f"Left out, because they are longer than the endpoint takes: {job.too_long:,}.")
 
 
 @st.fragment(run_every=PROGRESS)
@@ -121,20 +136,24 @@ def _results(client: Client, job: Job) -> None:
     if job.running:
         return
     table = job.table()
+    if table.empty:
+        return
     negative = (table["sentiment"] == "negative").mean()
     with st.grid(3, min_column_width=120):
         st.metric("Tweets", f"{len(table):,}")
         st.metric("Negative", f"{negative:.1%}")
         st.metric("Unsure", f"{table['unsure'].mean():.1%}")
     st.caption(f"Answered by version {', '.join(dict.fromkeys(table['model_version']))}.")
-    with st.expander("Filter"):
+    with st.expander("Filter"), st.form("filter", border=False):
         sentiments = st.pills("Sentiment", LABELS, selection_mode="multi", default=LABELS)
         low, high = st.slider("Probability of positive", 0.0, 1.0, (0.0, 1.0), 0.05)
         words = st.text_input("With these words")
         unsure = st.checkbox("Unsure ones only")
+        st.form_submit_button("Show these")
     found = Filter(sentiments, low, high, words, unsure).of(table, job.text_column)
     more = f", the first {SHOWN:,} of which are shown" if len(found) > SHOWN else ""
     st.caption(f"{len(found):,} of {len(table):,} tweets{more}. Choose one to say whether its answer is right.")
+    _downloads(found, table)
     chosen = st.dataframe(
         found[["sentiment", "probability_positive", job.text_column, "unsure"]].head(SHOWN),
         hide_index=True,
@@ -148,7 +167,6 @@ def _results(client: Client, job: Job) -> None:
             ),
         },
     )
-    _downloads(found, table)
     rows = [row for row in chosen.selection.rows if row < min(len(found), SHOWN)]
     if rows:
         row = found.iloc[rows[0]]

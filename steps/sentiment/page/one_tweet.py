@@ -21,6 +21,8 @@ def draw(client: Client) -> None:
             "Tweet", max_chars=CHARACTERS, placeholder="@AirParadis lost my bag again", help="Ctrl+Enter scores it."
         )
         asked = st.form_submit_button("Score", type="primary")
+    # What is empty takes the answer before away at once, not when the next one has come: a verdict on it would be lost until then.
+    place = st.empty() if asked else st.container()
     if asked:
         st.session_state.pop("one", None)
         if not text.strip():
@@ -32,7 +34,8 @@ def draw(client: Client) -> None:
                 st.error(str(error))
     if "one" in st.session_state:
         judged, answers = st.session_state["one"]
-        _answer(client, judged, answers)
+        with place.container() if asked else place:
+            _answer(client, judged, answers)
 
 
 def _answer(client: Client, text: str, answers: Answers) -> None:
