@@ -93,6 +93,26 @@ def connection_string() -> str:
     return text
 
 
+def cache(text: str) -> Path | None:
+    """Return the folder for telemetry that could not be sent, which is made if it is not there; None: the line's own.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    if not text:
+        return None
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"telemetry_cache={text}: {error.strerror}; allowed: a folder that can be written to"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"telemetry_cache={text}: not to be written to; allowed: a folder that can be written to")
+    return folder
+
+
 @contextmanager
 def counted() -> Iterator[None]:
     """Give the counters of all workers a folder, in memory where there is such a thing: a full disk must not stop an endpoint."""
@@ -113,6 +133,7 @@ def main(argv: list[str] | None = None) -> None:
             f"follow={given.texts['follow']}: model={given.model} has no alias; allowed: models:/<name>@<alias>"
         )
     line, key = connection_string(), signing_key()
+    cached = cache(given.telemetry_cache) if line else None
     with listen(given.host, given.port) as listening, counted(), tempfile.TemporaryDirectory(prefix="served-") as store:
         # prometheus_client, behind these, looks for the folder of `counted` when it is imported.
         from steps.sentiment import endpoint, worker, workers  # noqa: PLC0415
@@ -133,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
             access=endpoint.Access(os.environ.get("SERVE_API_KEY", ""), tuple(given.cors)),
             signing_key=key,
             connection_string=line,
-            telemetry_cache=Path(given.telemetry_cache) if given.telemetry_cache else None,
+            telemetry_cache=cached,
             telemetry_text=given.telemetry_text,
         )
         _logger.info("%s version %s (%s) on http://%s:%d", who.name, who.version, who.family, given.host, given.port)

@@ -146,7 +146,19 @@ class Insights:
         common: dict[str, Any] = {"connection_string": connection_string, "retry_total": 0}
         if cache:
             common["storage_directory"] = str(cache)
-        self._lines = [_Transport(count), _Transport(lambda fate, number: None)]
+        self._waiting = False
+
+        def noted(fate: str, number: int) -> None:
+            # Nothing is lost yet, but who is to be called does not hear of it: said once, until the service takes events again.
+            if number and fate == "cached" and not self._waiting:
+                _logger.warning(
+                    "telemetry: events could not be sent; they wait on disk, and no alert sees them until then"
+                )
+            if number and fate in ("cached", "sent"):
+                self._waiting = fate == "cached"
+            count(fate, number)
+
+        self._lines = [_Transport(noted), _Transport(lambda fate, number: None)]
         configure_azure_monitor(
             **common,
             transport=self._lines[1],
@@ -156,7 +168,7 @@ class Insights:
             enable_performance_counters=False,
             instrumentation_options={name: {"enabled": False} for name in _PATCHED},
         )
-        exporter = _Exporter(count, **common, transport=self._lines[0])
+        exporter = _Exporter(noted, **common, transport=self._lines[0])
         self._logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
         # Room for what is told between two flushes; by itself, in a thread of its own, the processor sends nothing.
         size = 4 * ROUND_EVENTS

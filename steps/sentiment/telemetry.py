@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from steps.sentiment import slices
 from steps.sentiment.bodies import Verdict
@@ -251,9 +252,12 @@ def wrong(connection_string: str) -> str:
     found = {name.strip().lower(): value for name, _, value in pairs}
     if not _KEY.fullmatch(found.get("instrumentationkey", "")):
         return "InstrumentationKey is missing or not a UUID"
-    if not re.match(r"https?://[^/\s]", found.get("ingestionendpoint", "https://default")):
+    address = found.get("ingestionendpoint", "https://default")
+    try:
+        urlsplit(address).port  # noqa: B018 - one beyond 65535 is found out when it is read
+    except ValueError:
         return "IngestionEndpoint is not a URL"
-    return ""
+    return "" if re.match(r"https?://[^/\s:]", address) else "IngestionEndpoint is not a URL"
 
 
 def _feedback(prediction: Prediction, verdict: Verdict) -> tuple[dict[str, str], dict[str, float]]:

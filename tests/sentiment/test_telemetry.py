@@ -152,6 +152,8 @@ GUID = "00000000-0000-0000-0000-00000000000a"
         ("IngestionEndpoint=https://x/", "InstrumentationKey is missing or not a UUID"),
         ("nonsense", "InstrumentationKey is missing or not a UUID"),
         (f"InstrumentationKey={GUID};IngestionEndpoint=ftp://x", "IngestionEndpoint is not a URL"),
+        (f"InstrumentationKey={GUID};IngestionEndpoint=http://", "IngestionEndpoint is not a URL"),
+        (f"InstrumentationKey={GUID};IngestionEndpoint=http://x:99999/", "IngestionEndpoint is not a URL"),
     ],
 )
 def test_a_malformed_connection_string_is_seen_before_it_is_used(text: str, reason: str) -> None:

@@ -417,6 +417,11 @@ def test_a_folder_is_served_as_well_also_after_it_has_vanished(champions: Path, 
             {"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=secret"},
             "APPLICATIONINSIGHTS_CONNECTION_STRING: InstrumentationKey is missing or not a UUID; allowed: ",
         ),
+        (
+            ["--telemetry_cache", "/dev/null/cache"],
+            {"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=00000000-0000-0000-0000-00000000000a"},
+            "telemetry_cache=/dev/null/cache: Not a directory; allowed: a folder that can be written to",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -149,7 +150,11 @@ def test_what_the_service_refuses_is_counted(
             server.ask(TEXTS)
             wait_for(lambda: server.metric("sentiment_telemetry_events_total", fate=fate) == 3, 20)
             assert server.metric("sentiment_telemetry_events_total") == 3
-            assert (f"3 events lost, the service answered {status}" in server.log.read_text()) == (fate == "lost")
+            server.ask(TEXTS)
+            wait_for(lambda: server.metric("sentiment_telemetry_events_total", fate=fate) == 6, 20)
+            said = server.log.read_text()
+            assert (f"3 events lost, the service answered {status}" in said) == (fate == "lost")
+            assert said.count("events could not be sent; they wait on disk") == (fate == "cached")  # once
     assert bool(list((tmp_path / "cache").glob("*.blob*"))) == (fate == "cached")
 
 
@@ -177,9 +182,11 @@ def test_of_a_batch_taken_in_part_the_rest_is_cached_or_lost(champions: Path, tm
 def test_what_finds_no_room_on_disk_is_counted_as_lost(champions: Path, tmp_path: Path) -> None:
     with ingestion() as service:
         line = service.connection_string
-    (taken := tmp_path / "taken").write_text("no folder")
     variables = {"APPLICATIONINSIGHTS_CONNECTION_STRING": line}
-    with serve(tmp_path, champions, "--telemetry_cache", str(taken / "cache"), **variables) as server:
+    taken = tmp_path / "cache"
+    with serve(tmp_path, champions, "--telemetry_cache", str(taken), **variables) as server:
+        shutil.rmtree(taken)
+        taken.write_text("no folder any more")
         server.ask(TEXTS)
         wait_for(lambda: server.metric("sentiment_telemetry_events_total", fate="lost") == 3, 30)
         assert "3 events lost, there is no room for them on disk" in server.log.read_text()
