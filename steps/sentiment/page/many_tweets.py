@@ -150,10 +150,11 @@ def _results(client: Client, job: Job) -> None:
         words = st.text_input("With these words")
         unsure = st.checkbox("Unsure ones only")
         st.form_submit_button("Show these")
-    found = Filter(sentiments, low, high, words, unsure).of(table, job.text_column)
+    wanted = Filter(sentiments, low, high, words, unsure)
+    found = wanted.of(table, job.text_column)
     more = f", the first {SHOWN:,} of which are shown" if len(found) > SHOWN else ""
     st.caption(f"{len(found):,} of {len(table):,} tweets{more}. Choose one to say whether its answer is right.")
-    _downloads(found, table)
+    _downloads(job, wanted, found, table)
     chosen = st.dataframe(
         found[["sentiment", "probability_positive", job.text_column, "unsure"]].head(SHOWN),
         hide_index=True,
@@ -175,12 +176,20 @@ def _results(client: Client, job: Job) -> None:
         verdicts.buttons(client, row[job.text_column], record, "many")
 
 
-def _downloads(found: pd.DataFrame, table: pd.DataFrame) -> None:
-    def as_csv(frame: pd.DataFrame) -> bytes:
-        return frame.to_csv(index=False).encode("utf-8-sig", "replace")  # with the mark by which Excel knows UTF-8
-
+def _downloads(job: Job, wanted: Filter, found: pd.DataFrame, table: pd.DataFrame) -> None:
+    # The files are made before they are asked for: what Streamlit would make at a click is lost if the page is drawn anew just then.
     with st.container(horizontal=True):
-        st.download_button("Download all (CSV)", lambda: as_csv(table), "tweets.csv", "text/csv", on_click="ignore")
+        content = _csv("all", (job, len(job.records)), table)
+        st.download_button("Download all (CSV)", content, "tweets.csv", "text/csv", on_click="ignore")
         if len(found) < len(table):
-            name = "filtered-tweets.csv"
-            st.download_button("Download filtered (CSV)", lambda: as_csv(found), name, "text/csv", on_click="ignore")
+            content = _csv("filtered", (job, len(job.records), wanted), found)
+            st.download_button("Download filtered (CSV)", content, "filtered-tweets.csv", "text/csv", on_click="ignore")
+
+
+def _csv(name: str, of: tuple[object, ...], frame: pd.DataFrame) -> bytes:
+    # Kept until it would be made of something else: a choice in the table draws all of this anew.
+    kept = st.session_state.get(f"csv {name}")
+    if kept is None or kept[0] != of:
+        content = frame.to_csv(index=False).encode("utf-8-sig", "replace")  # with the mark by which Excel knows UTF-8
+        st.session_state[f"csv {name}"] = kept = (of, content)
+    return kept[1]  # type: ignore[no-any-return]
