@@ -108,6 +108,25 @@ def test_one_tweet_by_keyboard_alone(page: Page) -> None:
     expect(page.get_by_text("Thank you. Noted as wrong: it should be negative; no text was sent.")).to_be_visible()
 
 
+def test_a_row_of_a_list_by_keyboard_alone(page: Page) -> None:
+    tab(page, "Many tweets")
+    page.get_by_label("Tweets, one in each line", exact=True).focus()
+    page.keyboard.insert_text("\n".join(TWEETS))
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Download all").focus()
+    settled(page)
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "CANVAS":
+            break
+    for key in ("ArrowDown", "Shift+Space"):  # the second row, which was called positive
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Wrong").focus()
+    settled(page)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Thank you. Noted as wrong: it should be negative; no text was sent.")).to_be_visible()
+
+
 def test_markup_and_markdown_in_a_tweet_are_text(page: Page) -> None:
     evil = "<script>window.broken=1</script> <img/src=x/onerror=window.broken=1> ![x](http://127.0.0.1:9/x.png) **bold** &lt;b&gt;"
     score(page, evil)
