@@ -153,7 +153,9 @@ def _results(client: Client, job: Job) -> None:
     wanted = Filter(sentiments, low, high, words, unsure)
     found = wanted.of(table, job.text_column)
     more = f", the first {SHOWN:,} of which are shown" if len(found) > SHOWN else ""
-    st.caption(f"{len(found):,} of {len(table):,} tweets{more}. Choose one (with keys: arrows, Shift+Space) to say whether it is right.")
+    st.caption(
+        f"{len(found):,} of {len(table):,} tweets{more}. Choose one (with keys: arrows, Shift+Space) to say whether it is right."
+    )
     _downloads(job, wanted, found, table)
     chosen = st.dataframe(
         found[["sentiment", "probability_positive", job.text_column, "unsure"]].head(SHOWN),
