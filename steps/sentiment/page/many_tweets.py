@@ -194,4 +194,4 @@ def _csv(name: str, of: tuple[object, ...], frame: pd.DataFrame) -> bytes:
     if kept is None or kept[0] != of:
         content = frame.to_csv(index=False).encode("utf-8-sig", "replace")  # with the mark by which Excel knows UTF-8
         st.session_state[f"csv {name}"] = kept = (of, content)
-    return kept[1]  # type: ignore[no-any-return]
+    return kept[1]
