@@ -171,7 +171,7 @@ def test_back_to_what_is_not_well_leaves_the_traffic(cloud: Cloud, monkeypatch: 
 def test_whatever_fails_who_served_before_serves(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     faults, reason, revision = FAULTS[fault]
     if "hang" in str(faults):
-        deployments.impatient(monkeypatch, 1)
+        deployments.impatient(monkeypatch, 5)
     cloud.plant(*faults)
     message = failed([*QUICK])
     assert reason in message
