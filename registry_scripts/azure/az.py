@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from steps.sentiment.command_line import InputError
 #: Seconds that a question may take, and a change (a template takes minutes).
 QUESTION, CHANGE = 120.0, 1800.0
 _LOGIN = ("az login", "AADSTS", "does not exist in MSAL token cache")
+#: An error's code and text in a line of their own, as az writes it: `(Conflict) It is there.`, or `Conflict - It is there.`
+_CODED = re.compile(r"(?:\(\w+\)|\w+ -) .+")
 
 
 class AzError(Exception):
@@ -21,6 +24,10 @@ class AzError(Exception):
 
 class TimedOutError(AzError):
     """az has not answered in time; what it was asked to do may still happen."""
+
+
+class NotFoundError(AzError):
+    """What az was asked about is not there."""
 
 
 class LoggedOutError(AzError):
@@ -49,15 +56,14 @@ def call(*command: str, seconds: float = QUESTION) -> Any:
         seconds: that it may take.
 
     Raises:
-        AzError: it failed; LoggedOutError and TimedOutError where that is why.
+        AzError: it failed; LoggedOutError, NotFoundError and TimedOutError where that is why.
     """
     shown = f"az {' '.join(command[:3])}"
     output = ["--output", "json", "--only-show-errors"]
     code, answer, said = _run(["az", *command, *output], seconds, shown)
     if code:
         reason = _reason(said)
-        kind = LoggedOutError if any(sign in said for sign in _LOGIN) else AzError
-        raise kind(f"{shown} ended with {code}: {reason}")
+        raise _kind(said, reason)(f"{shown} ended with {code}: {reason}")
     try:
         return json.loads(answer) if answer.strip() else None
     except ValueError as error:
@@ -86,8 +92,17 @@ def _run(command: Sequence[str], seconds: float, shown: str) -> tuple[int, str, 
     return process.returncode, answer, said
 
 
+def _kind(said: str, reason: str) -> type[AzError]:
+    if any(sign in said for sign in _LOGIN):
+        return LoggedOutError
+    return NotFoundError if re.match(r"\(\w*NotFound\)|.*\bNot Found\b", reason) else AzError
+
+
 def _reason(said: str) -> str:
-    # The line that says what is wrong, of which there may be several with a stack trace or advice around it.
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    return next(iter([*errors, *lines[-1:]]), "it said nothing")[:500]
+    # Of a template that failed, the first line says only that; why stands in the details below, one within the other. Else it is the
+    # line of the error, around which there may be a stack trace or advice.
+    lines = [line.strip().removeprefix("ERROR:").removeprefix("Exception Details:").strip() for line in said.splitlines()]
+    coded = [line for line in lines if _CODED.fullmatch(line)]
+    errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR:")]
+    found = coded[1:] or errors[:1] or [line for line in lines if line][-1:]
+    return "; ".join(dict.fromkeys(found))[:500] or "it said nothing"

@@ -13,6 +13,19 @@ from registry_scripts.azure import az
 from steps.sentiment.command_line import InputError
 
 Write = Callable[[str], None]
+#: As az 2.91.0 writes them.
+DEPLOYMENT = """ERROR: (DeploymentFailed) At least one resource deployment operation failed. Please list deployment operations for details.
+Code: DeploymentFailed
+Message: At least one resource deployment operation failed. Please list deployment operations for details.
+Target: /subscriptions/1/resourceGroups/tweets/providers/Microsoft.Resources/deployments/tweet-sentiment-app
+Exception Details:	(ResourceDeploymentFailure) The resource write operation reached terminal provisioning state 'Failed'.
+	Code: ResourceDeploymentFailure
+	Message: The resource write operation reached terminal provisioning state 'Failed'.
+	Exception Details:	(SecretInvalid) Unable to get prediction-key
+		Code: SecretInvalid
+		Message: Unable to get prediction-key"""
+PREFLIGHT = """ERROR: InvalidTemplateDeployment - The template deployment is not valid. See inner errors for details.
+VaultAlreadyExists - The vault name 'kv-1' is already in use."""
 
 
 @pytest.fixture
@@ -41,14 +54,19 @@ def test_an_answer_is_json_and_nothing_is_asked_on_the_terminal(write: Write) ->
         ("WARNING: old\nERROR: (Conflict) It is there.\nCode: Conflict", az.AzError, r"\(Conflict\) It is there\."),
         ("Traceback\n  File\nValueError: odd", az.AzError, "ValueError: odd"),
         ("", az.AzError, "it said nothing"),
+        (DEPLOYMENT, az.AzError, r"\(ResourceDeploymentFailure\) .* 'Failed'\.; \(SecretInvalid\) Unable to get prediction-key$"),
+        (PREFLIGHT, az.AzError, r"VaultAlreadyExists - The vault name 'kv-1' is already in use\.$"),
+        ("ERROR: (DeploymentNotFound) It could not be found.\nCode: DeploymentNotFound", az.NotFoundError, r"\(DeploymentNot"),
+        ("ERROR: Operation returned an invalid status 'Not Found'", az.NotFoundError, "Operation"),
         ("ERROR: Please run 'az login' to setup account.", az.LoggedOutError, "Please run 'az login'"),
         ("ERROR: AADSTS700082: The refresh token has expired.", az.LoggedOutError, "AADSTS700082"),
     ],
 )
 def test_an_error_says_what_az_said(write: Write, said: str, kind: type[az.AzError], reason: str) -> None:
     write(f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
-    with pytest.raises(kind, match=rf"^az deployment group create ended with 1: {reason}"):
+    with pytest.raises(az.AzError, match=rf"^az deployment group create ended with 1: {reason}") as raised:
         az.call("deployment", "group", "create", "--name", "x")
+    assert raised.type is kind
 
 
 def test_what_is_no_json_is_an_error(write: Write) -> None:
