@@ -101,7 +101,9 @@ def _kind(said: str, reason: str) -> type[AzError]:
 def _reason(said: str) -> str:
     # Of a template that failed, the first line says only that; why stands in the details below, one within the other. Else it is the
     # line of the error, around which there may be a stack trace or advice.
-    lines = [line.strip().removeprefix("ERROR:").removeprefix("Exception Details:").strip() for line in said.splitlines()]
+    lines = [
+        line.strip().removeprefix("ERROR:").removeprefix("Exception Details:").strip() for line in said.splitlines()
+    ]
     coded = [line for line in lines if _CODED.fullmatch(line)]
     errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR:")]
     found = coded[1:] or errors[:1] or [line for line in lines if line][-1:]

@@ -14,7 +14,7 @@ from steps.sentiment.command_line import InputError
 
 Write = Callable[[str], None]
 #: As az 2.91.0 writes them.
-DEPLOYMENT = """ERROR: (DeploymentFailed) At least one resource deployment operation failed. Please list deployment operations for details.
+DEPLOYMENT = """ERROR: (DeploymentFailed) At least one resource deployment operation failed. Please list deployment operations.
 Code: DeploymentFailed
 Message: At least one resource deployment operation failed. Please list deployment operations for details.
 Target: /subscriptions/1/resourceGroups/tweets/providers/Microsoft.Resources/deployments/tweet-sentiment-app
@@ -54,9 +54,17 @@ def test_an_answer_is_json_and_nothing_is_asked_on_the_terminal(write: Write) ->
         ("WARNING: old\nERROR: (Conflict) It is there.\nCode: Conflict", az.AzError, r"\(Conflict\) It is there\."),
         ("Traceback\n  File\nValueError: odd", az.AzError, "ValueError: odd"),
         ("", az.AzError, "it said nothing"),
-        (DEPLOYMENT, az.AzError, r"\(ResourceDeploymentFailure\) .* 'Failed'\.; \(SecretInvalid\) Unable to get prediction-key$"),
+        (
+            DEPLOYMENT,
+            az.AzError,
+            r"\(ResourceDeploymentFailure\) .* 'Failed'\.; \(SecretInvalid\) Unable to get prediction-key$",
+        ),
         (PREFLIGHT, az.AzError, r"VaultAlreadyExists - The vault name 'kv-1' is already in use\.$"),
-        ("ERROR: (DeploymentNotFound) It could not be found.\nCode: DeploymentNotFound", az.NotFoundError, r"\(DeploymentNot"),
+        (
+            "ERROR: (DeploymentNotFound) It could not be found.\nCode: DeploymentNotFound",
+            az.NotFoundError,
+            r"\(DeploymentNot",
+        ),
         ("ERROR: Operation returned an invalid status 'Not Found'", az.NotFoundError, "Operation"),
         ("ERROR: Please run 'az login' to setup account.", az.LoggedOutError, "Please run 'az login'"),
         ("ERROR: AADSTS700082: The refresh token has expired.", az.LoggedOutError, "AADSTS700082"),
