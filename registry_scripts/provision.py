@@ -32,7 +32,7 @@ from steps.sentiment.command_line import (
     something,
 )
 
-#: The tag of a resource group that apply has made.
+#: The tag of a resource group, and of a vault, that apply has made.
 TAG = "made-by"
 VAULTS = "Microsoft.KeyVault/vaults"
 MAIN = "main"
@@ -73,8 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(
             f"--confirm: got {given.confirm!r}; allowed with --action remove: {given.resource_group}, all of which is deleted"
         )
-    az.ready()
     try:
+        az.ready()
         {"show": show, "apply": apply, "remove": remove}[given.action](given)
     except az.AzError as error:
         raise SystemExit(
@@ -114,25 +114,31 @@ def apply(given: Values) -> None:
 
 
 def remove(given: Values) -> None:
-    """Delete the resource group, and its vaults for good, so that the same name can be made again.
+    """Delete the resource group, and its vault for good, so that the same can be made again.
 
     Raises:
         RefusedError: apply has not made it: something else may lie in it.
     """
     found = group(given)
-    if found is None:
-        print(f"provision: there is no resource group {given.resource_group}")
-        return
-    if TAG not in (found.get("tags") or {}):
-        raise RefusedError(
-            f"the resource group {given.resource_group} was not made by apply (it has no tag {TAG}), and may hold other "
-            "things: delete it by hand, or what is ours in it"
-        )
-    kept = vaults(given)
-    az.call("group", "delete", "--name", given.resource_group, "--yes", seconds=az.CHANGE)
-    for vault in kept:
+    if found is not None:
+        if TAG not in (found.get("tags") or {}):
+            raise RefusedError(
+                f"the resource group {given.resource_group} was not made by apply (it has no tag {TAG}), and may hold other "
+                "things: delete it by hand, or what is ours in it"
+            )
+        az.call("group", "delete", "--name", given.resource_group, "--yes", seconds=az.CHANGE)
+        print(f"provision: the resource group {given.resource_group} is deleted, with all that was in it", flush=True)
+    for vault in deleted_vaults(given):
         az.call("keyvault", "purge", "--name", vault["name"], "--location", vault["location"], seconds=az.CHANGE)
-    print(f"provision: the resource group {given.resource_group} is deleted, with all that was in it")
+    print(f"provision: there is no resource group {given.resource_group} any more, and no vault of it")
+
+
+def deleted_vaults(given: Values) -> list[dict[str, str]]:
+    """Return the vaults that apply had made in the resource group: Azure keeps them for days, and their names as long."""
+    place = f"/resourceGroups/{given.resource_group}/".lower()
+    found = [one | one["properties"] for one in az.call("keyvault", "list-deleted", "--resource-type", "vault") or []]
+    ours = [one for one in found if TAG in (one.get("tags") or {}) and place in one["vaultId"].lower()]
+    return [{"name": one["name"], "location": one["location"]} for one in ours]
 
 
 def parameters(given: Values) -> dict[str, Any]:
@@ -161,9 +167,9 @@ def parameters(given: Values) -> dict[str, Any]:
 
 
 def group(given: Values) -> dict[str, Any] | None:
-    """Return the resource group, or None: there is none."""
-    found = az.call("group", "list", "--query", f"[?name=='{given.resource_group}']")
-    return next(iter(found or []), None)
+    """Return the resource group, or None: there is none. Azure takes capital and small letters for the same."""
+    found = az.call("group", "list") or []
+    return next((one for one in found if one["name"].lower() == given.resource_group.lower()), None)
 
 
 def vaults(given: Values) -> list[dict[str, Any]]:
@@ -178,11 +184,9 @@ def has_key(given: Values) -> bool:
     for vault in vaults(given):
         try:
             az.call("resource", "show", "--ids", f"{vault['id']}/secrets/prediction-key")
-        except az.AzError as error:
-            if "NotFound" not in str(error):
-                raise
-        else:
-            return True
+        except az.NotFoundError:
+            continue
+        return True
     return False
 
 

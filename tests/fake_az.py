@@ -148,7 +148,14 @@ def group_create(state: State, flags: dict[str, list[str]]) -> Any:
 def group_delete(state: State, flags: dict[str, list[str]]) -> None:
     if "yes" not in flags:
         refuse("ERROR: Unable to prompt for confirmation as no tty available. Use --yes.")
+    from tests import arm
+
     del state["groups"][one(flags, "name")]
+    group = arm.GROUP.rpartition("/")[0] + "/" + one(flags, "name")
+    kind = "Microsoft.KeyVault/vaults"
+    for name in [name.rpartition("/")[2] for name in state["resources"] if name.rpartition("/")[0] == kind]:
+        about = {"vaultId": f"{group}/providers/{kind}/{name}", "location": "westeurope", "tags": {"made-by": "x"}}
+        state["deleted"].append({"name": name, "type": "Microsoft.KeyVault/deletedVaults", "properties": about})
     state.update(deployments={}, apps={}, revisions={}, resources={})
 
 
@@ -321,6 +328,11 @@ def vault_list(state: State, flags: dict[str, list[str]]) -> Any:
     return [{"id": f"{arm.GROUP}/providers/{kind}/{name}", "name": name, "location": "westeurope"} for name in names]
 
 
+def purge(state: State, flags: dict[str, list[str]]) -> None:
+    assert one(flags, "location") == "westeurope"
+    state["deleted"] = [at for at in state["deleted"] if at["name"] != one(flags, "name")]
+
+
 COMMANDS: dict[str, Callable[[State, dict[str, list[str]]], Any]] = {
     "account show": lambda state, flags: {"id": "00000000-0000-0000-0000-000000000001", "state": "Enabled"},
     "acr login": lambda state, flags: {
@@ -338,10 +350,9 @@ COMMANDS: dict[str, Callable[[State, dict[str, list[str]]], Any]] = {
     "deployment group what-if": what_if,
     "group create": group_create,
     "group delete": group_delete,
-    "group list": lambda state, flags: [
-        at for name, at in state["groups"].items() if f"'{name}'" in one(flags, "query")
-    ],
-    "keyvault purge": lambda state, flags: None,
+    "group list": lambda state, flags: list(state["groups"].values()),
+    "keyvault list-deleted": lambda state, flags: state["deleted"],
+    "keyvault purge": purge,
     "monitor metrics list": metrics,
     "resource list": vault_list,
     "resource show": secret_show,
@@ -356,6 +367,7 @@ class Cloud:
         "groups": {},
         "deployments": {},
         "resources": {},
+        "deleted": [],
         "apps": {},
         "revisions": {},
         "addresses": [],

@@ -97,12 +97,44 @@ def test_a_key_is_made_where_the_first_time_was_cut_short(cloud: Cloud, monkeypa
         provision.main([*GIVEN_FLAGS, "--action", "apply"])
 
 
+REMOVE = ["--resource_group", "tweets", "--action", "remove", "--confirm", "tweets"]
+
+
 def test_remove_takes_what_apply_has_made(cloud: Cloud) -> None:
     provision.main([*GIVEN_FLAGS, "--action", "apply"])
-    provision.main(["--resource_group", "tweets", "--action", "remove", "--confirm", "tweets"])
+    provision.main(REMOVE)
     assert cloud.read() == Cloud.EMPTY
     assert len(cloud.calls("keyvault purge")) == 1
-    provision.main(["--resource_group", "tweets", "--action", "remove", "--confirm", "tweets"])
+    provision.main(REMOVE)
+
+
+def test_remove_that_was_cut_short_is_finished_by_the_next(cloud: Cloud) -> None:
+    provision.main([*GIVEN_FLAGS, "--action", "apply"])
+    cloud.plant(("keyvault purge", [1], "fail"))
+    with pytest.raises(SystemExit, match="az keyvault purge --name ended with 1"):
+        provision.main(REMOVE)
+    (kept,) = cloud.read()["deleted"]
+    others = kept | {"name": "kv-others", "properties": kept["properties"] | {"tags": None}}
+    cloud.change(deleted=[kept, others])
+    provision.main(REMOVE)
+    assert cloud.read()["deleted"] == [others]  # which apply has not made
+
+
+def test_a_group_is_the_same_in_capital_letters(cloud: Cloud) -> None:
+    cloud.change(groups={"Tweets": {"name": "Tweets", "tags": {"cost-centre": "7"}}})
+    with pytest.raises(RefusedError, match="was not made by apply"):
+        provision.main(REMOVE)
+    cloud.plant(("deployment group create", [1], "fail"))
+    with pytest.raises(SystemExit, match="ServiceUnavailable"):
+        provision.main([*GIVEN_FLAGS, "--action", "apply"])
+    assert cloud.calls("group create") == []  # it would take the tags away, and say that apply has made the group
+
+
+@pytest.mark.parametrize("action", ["show", "apply"])
+def test_az_that_fails_from_the_start_ends_in_one_line(cloud: Cloud, action: str) -> None:
+    cloud.plant(("account show", [1], "fail"))
+    with pytest.raises(SystemExit, match=r"^provision: error: az account show .* type the same again$"):
+        provision.main([*GIVEN_FLAGS, "--action", action])
 
 
 def test_remove_leaves_what_somebody_else_has_made(cloud: Cloud) -> None:
