@@ -47,6 +47,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "identityId": arm.GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one",
         "vaultUri": "https://kv-tweets.vault.azure.net/",
         "insightsName": "tweet-sentiment-insights",
+        "withApiKey": True,
     },
 }
 EACH = pytest.mark.parametrize("name", GIVEN)
@@ -313,6 +314,12 @@ def test_the_app_gets_its_secrets_by_reference_and_asks_for_a_key_where_there_is
     assert secrets["prediction-key"]["keyVaultUrl"] == "https://kv-tweets.vault.azure.net/secrets/prediction-key"
     assert secrets["insights"]["value"] == "<insights.ConnectionString>"
     assert ("SERVE_API_KEY" in env) == closed
+    site = made("app_service", withApiKey=closed)["site"][0]["properties"]["siteConfig"]
+    settings = {one["name"]: one["value"] for one in site["appSettings"]}
+    assert ("SERVE_API_KEY" in settings) == closed
+    vault = "@Microsoft.KeyVault(SecretUri=https://kv-tweets.vault.azure.net/secrets/"
+    assert settings["SERVE_PREDICTION_KEY"] == f"{vault}prediction-key)"
+    assert settings.get("SERVE_API_KEY", "") in ("", f"{vault}api-key)")
 
 
 def test_a_new_revision_gets_no_traffic_and_is_asked_whether_it_is_well() -> None:
