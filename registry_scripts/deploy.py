@@ -22,10 +22,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from registry_scripts.azure import az, container_app, rollout, smoke, templates
+from registry_scripts.azure import az, container_app, container_registry, rollout, smoke, templates
 from registry_scripts.azure.container_app import App
 from registry_scripts.azure.names import APP, app_name, group_name, need
-from registry_scripts.azure.rollout import ChangedError, Rollout
+from registry_scripts.azure.rollout import Rollout
 from registry_scripts.azure.smoke import Endpoint, RedError
 from registry_scripts.image import build
 from registry_scripts.registry import lock
@@ -47,8 +47,10 @@ from steps.sentiment.registry import Version
 START = 300.0
 #: Seconds that a second deployment waits for the first, which takes far longer: just so that of two at the same moment one goes on.
 PATIENCE = 5.0
-#: Who logs in to a registry with a token of Azure's.
-_TOKEN_USER = "00000000-0000-0000-0000-000000000000"
+#: Minutes for which a deployment watches, at most: the token of an Azure login, and the lock, are good for little longer.
+LONGEST = 60.0
+#: The outputs of provision that are parameters of the app's template too.
+_SHARED = ("location", "environmentId", "identityId", "registryServer", "vaultUri", "insightsName")
 
 
 def shares(text: str) -> list[int]:
@@ -86,9 +88,13 @@ def main(argv: list[str] | None = None) -> None:
     need(given, "resource_group")
     if given.revision and given.action != "rollback":
         raise InputError(f"--revision: got {given.revision!r}; allowed: with --action rollback only")
-    az.ready()
+    if given.minutes * len(given.steps) > LONGEST:
+        raise InputError(
+            f"--minutes: got {given.texts['minutes']!r} for each of {len(given.steps)} steps; allowed: {LONGEST:g} in all"
+        )
     app = App(given.resource_group, given.name)
     try:
+        az.ready()
         {"deploy": deploy, "rollback": rollback, "status": status}[given.action](given, app)
     except (az.AzError, build.EngineError) as error:
         left = "the traffic is as it was; when this is mended, type the same again"
@@ -103,15 +109,12 @@ def deploy(given: Values, app: App) -> None:
         content = app.content()
         before = settled(content, given)
         key = api_key(content)
-        made = outputs(given)
+        made = templates.provisioned(app.group, app.name, (*_SHARED, "registryName"))
         image, who = pushed(given, made, champion)
         suffix = f"v{champion.number}-{datetime.now(UTC):%m%d%H%M%S}"
-        started = Rollout(app, f"{app.name}--{suffix}", before, before)
+        started = Rollout(app, f"{app.name}--{suffix}", before)
         values = {
-            **{
-                name: made[name]
-                for name in ("location", "environmentId", "identityId", "registryServer", "vaultUri", "insightsName")
-            },
+            **{name: made[name] for name in _SHARED},
             "name": app.name,
             "image": image,
             "revisionSuffix": suffix,
@@ -122,12 +125,9 @@ def deploy(given: Values, app: App) -> None:
         }
         try:
             take_over(given, started, values, Endpoint("", key), who)
-        except ChangedError as error:
-            raise SystemExit(
-                f"deploy: error: {error}; that is left as it is; {started.new} still runs; {look(given)}"
-            ) from error
-        except BaseException as error:  # killed too: who serves must not depend on how this ends
-            left = started.put_back(command(given, "rollback"))
+        except BaseException as error:  # told to stop too: who serves must not depend on how this ends
+            with command_line.undisturbed():
+                left = started.put_back(command(given, "rollback"))
             raise SystemExit(
                 f"deploy: error: {reason(error)}; {left}; the image stays in the registry ({image}); "
                 f"when this is mended, type: {command(given, 'deploy')}"
@@ -146,15 +146,18 @@ def take_over(given: Values, started: Rollout, values: Mapping[str, Any], endpoi
             )
 
     still()
+    started.untouched()  # the template says who answers which share, and must not undo what somebody did while the image was built
     templates.deploy(given.resource_group, f"{given.name}-{APP}", APP, values)
-    endpoint.address = next(one.address for one in started.app.revisions() if one.name == started.new)
+    made = [one for one in started.app.revisions() if one.name == started.new]
+    if not made:
+        raise RedError(f"{started.new} is not among the revisions")
+    endpoint.address = made[0].address
     print(f"deploy: {started.new} is there, without traffic, at {endpoint.address}", flush=True)
     smoke.wait(endpoint, START)
     smoke.test(endpoint, who)
     print(f"deploy: smoke test passed: version {who.version}, {len(smoke.TWEETS)} known tweets, feedback", flush=True)
     if not started.before:  # there was no app: all traffic is its own, and stays so when a newer revision is made
-        started.app.set_weights({started.new: 100})
-        started.now = started.app.weights()
+        started.set({started.new: 100})
     steps = given.steps if started.before else [100]
     rollout.carry_out(started, endpoint, steps, given.minutes, given.most_errors, still)
 
@@ -163,7 +166,7 @@ def tidy(started: Rollout) -> None:
     """Switch off the revisions that nobody goes back to; where that fails they cost a little, and the champion serves all the same."""
     try:
         for one in started.app.revisions():
-            if one.active and one.name not in (started.new, *started.before):
+            if one.active and not one.weight and one.name not in (started.new, *started.before):
                 started.app.deactivate(one.name)
     except az.AzError as error:
         print(f"deploy: an older revision may still run ({error}); the next deployment tries again")
@@ -211,43 +214,22 @@ def api_key(content: Mapping[str, Any] | None) -> str:
     return key
 
 
-def outputs(given: Values) -> dict[str, Any]:
-    """Return what provision has made.
-
-    Raises:
-        InputError: it has made nothing here.
-    """
-    try:
-        return templates.outputs(given.resource_group, given.name)
-    except az.TimedOutError:
-        raise
-    except az.AzError as error:
-        raise InputError(
-            f"--resource_group: nothing of the name {given.name} was made in {given.resource_group} ({error}); allowed: one in "
-            "which provision has made it"
-        ) from error
-
-
 def pushed(given: Values, made: Mapping[str, Any], champion: Version) -> tuple[str, Identity]:
     """Build the champion's image and push it; return it by its digest, and who the model in it is."""
-    server, repository = made["registryServer"], registry.MODEL
-    uri = f"models:/{registry.MODEL}/{champion.number}"
-    built, who = build.make(given.engine, uri, f"{server}/{repository}", "", given.base)
-    token = az.call("acr", "login", "--name", made["registryName"], "--expose-token")
-    build.login(given.engine, server, _TOKEN_USER, token["accessToken"])
-    build.push(given.engine, built)
-    tag = built.rpartition(":")[2]
-    found = az.call("acr", "repository", "show", "--name", made["registryName"], "--image", f"{repository}:{tag}")
-    image = f"{server}/{repository}@{found['digest']}"
+    container_registry.enter(given.engine, made)
+    name = f"{made['registryServer']}/{registry.MODEL}"
+    built, who = build.make(given.engine, f"models:/{registry.MODEL}/{champion.number}", name, "", given.base)
+    image = container_registry.push(given.engine, made, built)
     print(f"deploy: pushed {image}", flush=True)
     return image, who
 
 
 def rollback(given: Values, app: App) -> None:
     """Let the revision before answer everything again."""
-    revisions = app.revisions() if app.content() else []
+    content = app.content()
+    revisions = app.revisions() if content else []
     serving = [one for one in revisions if one.weight]
-    target = container_app.to_go_back_to(revisions, given.revision)
+    target = container_app.to_go_back_to(revisions, container_app.has_served(content), given.revision)
     if not target.active:
         app.activate(target.name)
     try:
@@ -257,8 +239,13 @@ def rollback(given: Values, app: App) -> None:
             f"deploy: error: {target.name} is not well ({error}), so the traffic stays; {look(given)}"
         ) from error
     app.set_weights({target.name: 100})
-    left = ", ".join(f"{one.name} (version {one.version})" for one in serving if one.name != target.name)
-    print(f"deploy: {target.name} (version {target.version}) serves all traffic again; left: {left or 'none'}")
+    others = [one for one in serving if one.name != target.name]
+    left = ", ".join(f"{one.name} (version {one.version})" for one in others) or "none"
+    print(f"deploy: {target.name} (version {target.version}) serves all traffic again; left: {left}", flush=True)
+    if len(serving) > 1 and not given.revision:  # a deployment that was cut short, whose revision nobody has found good
+        for one in others:
+            app.deactivate(one.name)
+        print(f"deploy: {left} is switched off")
 
 
 def status(given: Values, app: App) -> None:
@@ -301,7 +288,7 @@ def reason(error: BaseException) -> str:
     """Return why a deployment has ended, in a line."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "it was told to stop"
-    return str(error) or type(error).__name__
+    return command_line.first_line(error) or type(error).__name__
 
 
 if __name__ == "__main__":

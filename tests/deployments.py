@@ -19,7 +19,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from registry_scripts import deploy
-from registry_scripts.azure import az
+from registry_scripts.azure import az, rollout
 from tests.conftest import ROOT, environment
 from tests.fake_az import Cloud
 from tests.registry_scripts.conftest import opened
@@ -102,6 +102,7 @@ def provisioned(folder: Path, patch: pytest.MonkeyPatch, certified: str, **state
     patch.setenv("PATH", os.pathsep.join([str(cloud.folder), os.environ["PATH"]]))
     patch.setenv("REQUESTS_CA_BUNDLE", certified)
     patch.delenv("SERVE_API_KEY", raising=False)
+    patch.setattr(rollout, "COUNT", 0.01)
     (folder / "temporary").mkdir()
     patch.setattr("tempfile.tempdir", str(folder / "temporary"))
     cloud.change(groups={"tweets": {"name": "tweets", "tags": {}}}, **state)

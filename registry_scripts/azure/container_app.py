@@ -1,8 +1,8 @@
 """A container app and its revisions, as az tells them: who answers which share, and how often that failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from registry_scripts.azure import az
@@ -47,8 +47,7 @@ class App:
     def weights(self) -> dict[str, int]:
         """Return the share of each revision that has one, in percent."""
         content = self.content()
-        assert content is not None
-        return weights_of(content)
+        return weights_of(content) if content else {}
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """Let revisions answer so many percent each; any other gets nothing.
@@ -75,10 +74,13 @@ class App:
     def requests(self, revision: str, since: datetime) -> tuple[int, int]:
         """Return how many requests a revision has answered since a moment, and how many of these with 5xx.
 
-        Azure counts by the minute, and tells it a minute or two later.
+        Azure counts by the minute, and tells it a minute or two later; it takes no moment that is yet to come.
         """
+        if since > datetime.now(UTC):
+            return 0, 0
         content = self.content()
-        assert content is not None
+        if content is None:
+            raise az.AzError(f"there is no app {self.name} any more")
         answer = az.call(
             "monitor", "metrics", "list", "--resource", content["id"], "--metric", "Requests", "--aggregation", "Total",
             "--interval", "PT1M", "--start-time", since.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -98,20 +100,28 @@ def weights_of(content: Mapping[str, Any]) -> dict[str, int]:
     found: dict[str, int] = {}
     properties = content["properties"]
     for one in properties["configuration"]["ingress"].get("traffic") or []:
-        name = properties["latestRevisionName"] if one.get("latestRevision") else one["revisionName"]
-        if weight := int(one.get("weight") or 0):
+        name = properties.get("latestRevisionName") if one.get("latestRevision") else one["revisionName"]
+        if name and (weight := int(one.get("weight") or 0)):  # a first revision that was never well has no name yet
             found[name] = found.get(name, 0) + weight
     return found
 
 
-def to_go_back_to(revisions: Sequence[Revision], named: str) -> Revision:
+def has_served(content: Mapping[str, Any] | None) -> set[str]:
+    """Return the revisions that an app's traffic names, those with a share of nothing too: all but those that never had any."""
+    traffic = content["properties"]["configuration"]["ingress"].get("traffic") if content else None
+    return {one.get("revisionName", "") for one in traffic or []}
+
+
+def to_go_back_to(revisions: Sequence[Revision], served: Collection[str], named: str) -> Revision:
     """Return the revision to go back to.
 
-    Where the traffic is shared that is the older one: a deployment was cut short. Else it is the newest that still runs beside the one
-    that serves.
+    Where the traffic is shared that is the older one: a deployment was cut short. Else it is the newest that still runs among those
+    older than the one that serves; where there is none, the newest that has served after it. One that a deployment has
+    made and never given any traffic is none of these.
 
     Args:
         revisions: all, the oldest first.
+        served: those that had traffic.
         named: by a person, or an empty text.
 
     Raises:
@@ -123,7 +133,9 @@ def to_go_back_to(revisions: Sequence[Revision], named: str) -> Revision:
     elif len(serving) > 1:
         candidates = serving[:1]
     else:
-        candidates = [one for one in revisions if one.active and not one.weight]
+        others = [one for one in revisions if one.active and not one.weight]
+        older = [one for one in others if not serving or one.created < serving[0].created]
+        candidates = older or [one for one in others if one.name in served]
     if not candidates:
         allowed = ", ".join(one.name for one in revisions if one.weight < 100) or "none: no other revision is there"
         raise InputError(f"--revision: got {named!r}; allowed: {allowed}")

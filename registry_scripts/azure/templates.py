@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,32 @@ def outputs(group: str, deployment: str) -> dict[str, Any]:
     """
     answer = az.call("deployment", "group", "show", "--resource-group", group, "--name", deployment)
     return _values(answer["properties"].get("outputs") or {})
+
+
+def provisioned(group: str, name: str, needed: Sequence[str]) -> dict[str, Any]:
+    """Return the outputs of provision.
+
+    Args:
+        group: name of the resource group.
+        name: that provision was given.
+        needed: outputs that must be there.
+
+    Raises:
+        InputError: it has made nothing here, or not all.
+        AzError: Azure does not tell.
+    """
+    try:
+        made = outputs(group, name)
+    except az.NotFoundError as error:
+        raise InputError(
+            f"--resource_group: nothing of the name {name} was made in {group} ({error}); allowed: one in which provision has made it"
+        ) from error
+    if lacking := [one for one in needed if one not in made]:
+        raise InputError(
+            f"--resource_group: provision has begun in {group}, and has not ended well (no {', '.join(lacking)}); "
+            "allowed: one in which it has; type its --action apply again"
+        )
+    return made
 
 
 def _asked(what: str, group: str, deployment: str, template: str, values: Mapping[str, Any], *more: str) -> Any:

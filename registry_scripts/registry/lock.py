@@ -106,7 +106,7 @@ def held(command: str, patience: float = PATIENCE, kind: Kind = REGISTRY) -> Ite
         if time.monotonic() >= give_up:
             raise BusyError(
                 f"{other['owner']} has been {kind.doing} since {other['since']} ({other['command']}); try again "
-                f"when that has ended, or after {other['expires']}: then its lock counts no more"
+                f"when that has ended, or after {other['expires']}: then its lock, {other['name']}, counts no more"
             )
         time.sleep(random.uniform(0.05, 0.4))
 
@@ -147,8 +147,8 @@ def _counts(tags: dict[str, str]) -> bool:
 
 
 def _other(kind: Kind, ours: str = "") -> dict[str, str] | None:
-    # The tags of a lock that counts and is not ours.
-    return next((tags for name, tags in _locks(kind).items() if name != ours and _counts(tags)), None)
+    # The name and the tags of a lock that counts and is not ours.
+    return next(({"name": name, **tags} for name, tags in _locks(kind).items() if name != ours and _counts(tags)), None)
 
 
 def _sweep(kind: Kind) -> None:

@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -231,7 +232,7 @@ def turned_away(error: BaseException) -> str:
     return _TURNED_AWAY.get(error.error_code, "") if isinstance(error, MlflowException) else ""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, to stand within a line of ours."""
     return str(error).strip().partition("\n")[0]
 
@@ -239,6 +240,18 @@ def first_line(error: Exception) -> str:
 def _terminate(signum: int, frame: FrameType | None) -> None:
     # As an exception, SIGTERM unwinds `with` blocks: the run is closed and half-written files go.
     raise SystemExit(128 + signum)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let neither Ctrl-C nor SIGTERM, which come twice from who is impatient, interrupt what puts things right."""
+    # A handler that does nothing, and not SIG_IGN: programs that are called meanwhile would take that over.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(main: Callable[[list[str] | None], None], name: str) -> None:
