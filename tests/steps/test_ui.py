@@ -150,6 +150,8 @@ def test_a_click_right_after_typing_is_not_lost(page: Page) -> None:
         click("Score these tweets")
         expect(page.get_by_text(f"{number} of {number} tweets.")).to_be_visible()
     page.get_by_text("Filter", exact=True).click()
+    # Nobody aims at a button while the filter opens above it: wait until it stands still.
+    page.get_by_role("button", name="Show these").click(trial=True)
     page.get_by_label("With these words").fill("crew")
     with page.expect_download() as waiting:
         click("Download all (CSV)")
