@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from steps.sentiment.command_line import InputError
@@ -99,12 +99,35 @@ def _kind(said: str, reason: str) -> type[AzError]:
 
 
 def _reason(said: str) -> str:
-    # Of a template that failed, the first line says only that; why stands in the details below, one within the other. Else it is the
-    # line of the error, around which there may be a stack trace or advice.
+    # Of a template that failed, the first line, or the outermost error of the JSON, says only that; why stands in the details, one
+    # within the other. Else it is the line of the error, around which there may be a stack trace or advice.
     lines = [
         line.strip().removeprefix("ERROR:").removeprefix("Exception Details:").strip() for line in said.splitlines()
     ]
-    coded = [line for line in lines if _CODED.fullmatch(line)]
+    told = [one for line in lines for one in _told(line)]
+    coded = told or [line for line in lines if _CODED.fullmatch(line)]
     errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR:")]
-    found = coded[1:] or errors[:1] or [line for line in lines if line][-1:]
+    found = coded[1:] or told or errors[:1] or [line for line in lines if line][-1:]
     return "; ".join(dict.fromkeys(found))[:500] or "it said nothing"
+
+
+def _told(text: str) -> list[str]:
+    # The errors of a service's JSON within a line, each with its code, the outermost first.
+    try:
+        content, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+    except ValueError:
+        return []
+    return list(_errors(content))
+
+
+def _errors(content: Any) -> Iterator[str]:
+    if not isinstance(content, dict):
+        return
+    if "error" in content:
+        yield from _errors(content["error"])
+    elif "code" in content and "message" in content:
+        message = str(content["message"])
+        inner = _told(message)
+        yield from inner or [f"({content['code']}) {message}"]
+        for one in content.get("details") or []:
+            yield from _errors(one)

@@ -13,7 +13,7 @@ from registry_scripts.azure import az
 from steps.sentiment.command_line import InputError
 
 Write = Callable[[str], None]
-#: As az 2.91.0 writes them.
+#: As az 2.91.0 writes what a service has refused; of a template it writes the answer itself.
 DEPLOYMENT = """ERROR: (DeploymentFailed) At least one resource deployment operation failed. Please list deployment operations.
 Code: DeploymentFailed
 Message: At least one resource deployment operation failed. Please list deployment operations for details.
@@ -26,6 +26,18 @@ Exception Details:	(ResourceDeploymentFailure) The resource write operation reac
 		Message: Unable to get prediction-key"""
 PREFLIGHT = """ERROR: InvalidTemplateDeployment - The template deployment is not valid. See inner errors for details.
 VaultAlreadyExists - The vault name 'kv-1' is already in use."""
+
+DEPLOYMENT_JSON = """ERROR: DeploymentError {"status":"Failed","error":{"code":"DeploymentFailed","target":"/subscriptions/1",\
+"message":"At least one resource deployment operation failed.",\
+"details":[{"code":"ResourceDeploymentFailure","message":"It reached 'Failed'.",\
+"details":[{"code":"SecretInvalid","message":"Unable to get prediction-key"}]}]}}"""
+NESTED_JSON = """ERROR: {"code":"DeploymentFailed",\
+"message":"{\\"error\\":{\\"code\\":\\"Conflict\\",\\"message\\":\\"It is there.\\"}}"}"""
+PREFLIGHT_JSON = """ERROR: {"code":"InvalidTemplateDeployment",\
+"message":"The template deployment is not valid. See inner errors for details."}
+
+Inner Errors:
+{"code":"VaultAlreadyExists","message":"The vault name 'kv-1' is already in use."}"""
 
 
 @pytest.fixture
@@ -59,6 +71,13 @@ def test_an_answer_is_json_and_nothing_is_asked_on_the_terminal(write: Write) ->
             az.AzError,
             r"\(ResourceDeploymentFailure\) .* 'Failed'\.; \(SecretInvalid\) Unable to get prediction-key$",
         ),
+        (
+            DEPLOYMENT_JSON,
+            az.AzError,
+            r"\(ResourceDeploymentFailure\) It .*; \(SecretInvalid\) Unable to get prediction-key$",
+        ),
+        (PREFLIGHT_JSON, az.AzError, r"\(VaultAlreadyExists\) The vault name 'kv-1' is already in use\.$"),
+        (NESTED_JSON, az.AzError, r"\(Conflict\) It is there\.$"),
         (PREFLIGHT, az.AzError, r"VaultAlreadyExists - The vault name 'kv-1' is already in use\.$"),
         (
             "ERROR: (DeploymentNotFound) It could not be found.\nCode: DeploymentNotFound",
