@@ -107,7 +107,7 @@ def weights_of(content: Mapping[str, Any]) -> dict[str, int]:
 
 
 def has_served(content: Mapping[str, Any] | None) -> set[str]:
-    """Return the revisions that an app's traffic names, those with a share of nothing too: all but those that never had any."""
+    """Return the revisions that an app's traffic names, those of nothing too: all that had a share since the last deployment."""
     traffic = content["properties"]["configuration"]["ingress"].get("traffic") if content else None
     return {one.get("revisionName", "") for one in traffic or []}
 
