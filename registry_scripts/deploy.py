@@ -47,8 +47,8 @@ from steps.sentiment.registry import Version
 START = 300.0
 #: Seconds that a second deployment waits for the first, which takes far longer: just so that of two at the same moment one goes on.
 PATIENCE = 5.0
-#: Minutes for which a deployment watches, at most: the token of an Azure login, and the lock, are good for little longer.
-LONGEST = 60.0
+#: Minutes for which a deployment watches, at most: a login of GitHub's at Azure is good for an hour, and build and push come first.
+LONGEST = 30.0
 #: The outputs of provision that are parameters of the app's template too.
 _SHARED = ("location", "environmentId", "identityId", "registryServer", "vaultUri", "insightsName")
 
@@ -127,7 +127,8 @@ def deploy(given: Values, app: App) -> None:
             take_over(given, started, values, Endpoint("", key), who)
         except BaseException as error:  # told to stop too: who serves must not depend on how this ends
             with command_line.undisturbed():
-                left = started.put_back(command(given, "rollback"))
+                # By its name: the traffic may be back already, and the one before it would be another.
+                left = started.put_back(f"{command(given, 'rollback')} --revision {next(iter(before), '')}")
             raise SystemExit(
                 f"deploy: error: {reason(error)}; {left}; the image stays in the registry ({image}); "
                 f"when this is mended, type: {command(given, 'deploy')}"
@@ -244,8 +245,20 @@ def rollback(given: Values, app: App) -> None:
     print(f"deploy: {target.name} (version {target.version}) serves all traffic again; left: {left}", flush=True)
     if len(serving) > 1 and not given.revision:  # a deployment that was cut short, whose revision nobody has found good
         for one in others:
-            app.deactivate(one.name)
-        print(f"deploy: {left} is switched off")
+            switch_off(app, one.name)
+
+
+def switch_off(app: App, revision: str) -> None:
+    """Switch a revision off; where that fails, say so and no more: the traffic is back."""
+    try:
+        app.deactivate(revision)
+    except az.AzError as error:
+        print(
+            f"deploy: {revision} may still run, without traffic ({error}); do not roll back again, which might choose it, but type: "
+            f"az containerapp revision deactivate --resource-group {app.group} --name {app.name} --revision {revision}"
+        )
+    else:
+        print(f"deploy: {revision} is switched off")
 
 
 def status(given: Values, app: App) -> None:

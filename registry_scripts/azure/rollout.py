@@ -35,6 +35,7 @@ class Rollout:
         now: the same, as this rollout has left it.
         told: the same, each time that this rollout has told Azure.
         sure: whether the last of these was carried out; if not, it may have failed, or may still happen.
+        foreign: who answers which share, where somebody else has set it; else None.
     """
 
     app: App
@@ -43,6 +44,7 @@ class Rollout:
     now: Mapping[str, int] = field(init=False)
     told: list[Mapping[str, int]] = field(init=False, default_factory=list)
     sure: bool = field(init=False, default=True)
+    foreign: Mapping[str, int] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.now = self.before
@@ -55,6 +57,7 @@ class Rollout:
         """
         found = self.app.weights()
         if found != self.now:
+            self.foreign = found
             raise ChangedError("the traffic is no longer as this deployment has left it")
         return found
 
@@ -123,23 +126,31 @@ class Rollout:
                 return self._put_back()
             except az.AzError as failed:
                 error = failed
+        if self.foreign is not None:
+            return (
+                f"somebody else has set the traffic to {told(self.foreign)}, which stays; {self.new}, if it was made, may still run "
+                f"({error})"
+            )
         if self.sure and self.now == self.before:
             return (
                 f"{told(self.before)} serves as before; {self.new}, if it was made, may still run, without traffic ({error}): "
-                "the next deployment switches it off"
+                "the next deployment that succeeds switches it off; do not roll back"
             )
+        unsure = "" if self.sure else f", or to {told(self.told[-1])}"
         return (
-            f"this could not be put back either ({error}): the traffic was last set to {told(self.now)}, "
+            f"this could not be put back either ({error}): the traffic was last set to {told(self.now)}{unsure}, "
             f"revision {self.new} may still run; when az works again, type: {again}"
         )
 
     def _put_back(self) -> str:
         found: Mapping[str, int] = self.app.weights()
         if found in (self.before, *self.told):
+            self.foreign = None
             if found != self.before or not self.sure:
                 self.set(self.before)
             found, serves = self.before, f"{told(self.before)} serves as before"
         else:
+            self.foreign = found
             serves = f"somebody else has set it to {told(found)}, which stays"
         made = next((one for one in self.app.revisions() if one.name == self.new), None)
         if made is None:

@@ -231,10 +231,9 @@ def test_where_az_works_no_more_the_message_says_what_is_left_and_what_to_type(c
     assert cloud.weights() == {OLD: 75, new: 25}
     assert "Please run 'az login'" in message
     assert (
-        f"the traffic was last set to {OLD}=75 {new}=25, revision {new} may still run; when az works again, type: {AGAIN}"
-        in message
+        f"the traffic was last set to {OLD}=75 {new}=25, or to {OLD}=50 {new}=50, revision {new} may still run; "
+        f"when az works again, type: {AGAIN} --action rollback --revision {OLD}" in message
     )
-    assert "--action rollback" in message
     cloud.change(logged_in=True)
     cloud.plant()
     with pytest.raises(RefusedError, match=f"the traffic is shared .*{AGAIN} --action rollback"):
@@ -249,8 +248,8 @@ def test_where_the_traffic_stays_as_it_is_the_message_does_not_say_otherwise(clo
     (new,) = (name for name in cloud.weights() if name != OLD)
     assert cloud.weights() == {OLD: 75, new: 25}
     assert "could not be put back either (az containerapp ingress traffic ended with 1: (Service" in message
-    assert f"the traffic was last set to {OLD}=75 {new}=25" in message
-    assert f"type: {AGAIN} --action rollback" in message
+    assert f"the traffic was last set to {OLD}=75 {new}=25, or to {OLD}=100" in message
+    assert f"type: {AGAIN} --action rollback --revision {OLD}" in message
 
 
 def test_where_only_the_switching_off_fails_nobody_is_sent_to_the_new_revision(cloud: Cloud) -> None:
@@ -260,7 +259,26 @@ def test_where_only_the_switching_off_fails_nobody_is_sent_to_the_new_revision(c
     assert cloud.weights() == {OLD: 100}
     assert f"{OLD}=100 serves as before; tweet-sentiment--v2-" in message
     assert "may still run, without traffic" in message
+    assert "the next deployment that succeeds switches it off; do not roll back;" in message
     assert "--action rollback" not in message
+
+
+def test_a_revision_that_cannot_be_switched_off_does_not_look_as_if_the_way_back_had_failed(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.plant(("containerapp ingress traffic set", [2, 3, 4, 5, 6], "fail"))  # cut short, the traffic shared
+    failed([*QUICK])
+    (new,) = (name for name in cloud.weights() if name != OLD)
+    cloud.plant(("containerapp revision deactivate", [1], "fail"))
+    capsys.readouterr()
+    deploy.main(["--resource_group", "tweets", "--action", "rollback"])
+    assert cloud.weights() == {OLD: 100}
+    said = capsys.readouterr().out
+    assert f"{OLD} (version 1) serves all traffic again" in said
+    assert f"{new} may still run, without traffic (" in said
+    assert (
+        f"az containerapp revision deactivate --resource-group tweets --name tweet-sentiment --revision {new}" in said
+    )
 
 
 @pytest.mark.parametrize("outputs", [None, {}, {"location": {"type": "String", "value": "westeurope"}}])
@@ -392,6 +410,23 @@ def test_who_changes_the_traffic_by_hand_has_the_last_word(
     assert set(cloud.active()) == {OLD, OLDER}
 
 
+@pytest.mark.parametrize("fails", ["containerapp revision list", "containerapp list"])
+def test_where_somebody_else_set_the_traffic_and_az_fails_then_the_message_does_not_say_who_served_before(
+    cloud: Cloud, fails: str
+) -> None:
+    by_hand = [str(cloud.folder / "az"), "containerapp", "ingress", "traffic", "set", "--name", "tweet-sentiment"]
+    later = [len(cloud.calls(fails)) + number for number in range(2 if fails.endswith("revision list") else 8, 40)]
+    cloud.plant(
+        ("monitor metrics list", [1], [*by_hand, "--revision-weight", f"{OLDER}=100"]),
+        (fails, later, "fail"),
+    )
+    message = failed([*QUICK])
+    assert cloud.weights() == {OLDER: 100}
+    assert f"somebody else has set the traffic to {OLDER}=100, which stays; tweet-sentiment--v2-" in message
+    assert "may still run" in message
+    assert "serves as before" not in message
+
+
 def test_of_two_at_once_one_is_refused(cloud: Cloud, database: Path, tmp_path: Path) -> None:
     deployments.both_at_once(database, tmp_path, [*TWEETS, "--minutes", "0.06"])
     assert len(cloud.calls("deployment group create")) == 1
@@ -444,7 +479,7 @@ def test_an_endpoint_that_asks_for_a_key_stays_closed(cloud: Cloud, monkeypatch:
     "given",
     [
         "--resource_group=", "--resource_group=a/b", "--steps=", "--steps=50,25,100", "--steps=25,50", "--steps=0,100", "--steps=a",
-        "--minutes=0", "--minutes=21", "--most_errors=1", "--action=undo", "--engine=lxc", "--name=Tweets", "--name=a--b",
+        "--minutes=0", "--minutes=11", "--most_errors=1", "--action=undo", "--engine=lxc", "--name=Tweets", "--name=a--b",
         "--revision=x",
     ],
 )  # fmt: skip
