@@ -243,7 +243,8 @@ def rollback(given: Values, app: App) -> None:
     others = [one for one in serving if one.name != target.name]
     left = ", ".join(f"{one.name} (version {one.version})" for one in others) or "none"
     print(f"deploy: {target.name} (version {target.version}) serves all traffic again; left: {left}", flush=True)
-    if len(serving) > 1 and not given.revision:  # a deployment that was cut short, whose revision nobody has found good
+    if len(serving) > 1 and target.name == serving[0].name:
+        # A deployment was cut short, and nobody has found its revision good.
         for one in others:
             switch_off(app, one.name)
 
