@@ -149,10 +149,10 @@ def take_over(given: Values, started: Rollout, values: Mapping[str, Any], endpoi
     still()
     started.untouched()  # the template says who answers which share, and must not undo what somebody did while the image was built
     templates.deploy(given.resource_group, f"{given.name}-{APP}", APP, values)
-    made = [one for one in started.app.revisions() if one.name == started.new]
-    if not made:
+    made = started.app.revision(started.new)
+    if made is None:
         raise RedError(f"{started.new} is not among the revisions")
-    endpoint.address = made[0].address
+    endpoint.address = made.address
     print(f"deploy: {started.new} is there, without traffic, at {endpoint.address}", flush=True)
     smoke.wait(endpoint, START)
     smoke.test(endpoint, who)

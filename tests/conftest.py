@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from hypothesis import settings
 from mlflow.tracking import MlflowClient
@@ -25,6 +26,11 @@ def environment(folder: Path) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), ours["PATH"]])
     return {**ours, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"}
+
+
+def ended(pid: int) -> bool:
+    """Return whether a process has ended, even where nobody has collected it."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import click
 import mlflow.cli
-import psutil
 import pytest
 import yaml
 
 from registry_scripts.registry import audit
 from steps.sentiment import registry
 from tests import npm
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, ended, environment
 from tests.workflow_files import FILES, STEPS, WORKFLOWS, Done, Step, filled_in, run, step
 
 DEPENDABOT = ROOT / ".github/dependabot.yml"
@@ -386,9 +385,9 @@ def test_a_deployment_that_is_cancelled_gets_the_time_to_put_the_traffic_back(tm
         process.send_signal(signal.SIGINT)  # as the runner does, to this process alone
         assert process.wait(timeout=7.5) == 130
         pid = int((tmp_path / "deploy.pid").read_text())
-        assert psutil.pid_exists(pid)
+        assert not ended(pid)
         last = run(then.script, {}, tmp_path, programs=())
-        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        assert ended(pid)
     assert last.code == 0, last.said
     assert last.said.splitlines()[-1] == "deploy: error: it was told to stop; all is as before"
     assert run(then.script, {}, tmp_path, programs=()).code == 0  # it had ended before

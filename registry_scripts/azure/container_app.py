@@ -44,6 +44,10 @@ class App:
         found = az.call("containerapp", "revision", "list", *self._named, "--all")
         return sorted(map(_revision, found), key=lambda one: one.created)
 
+    def revision(self, name: str) -> Revision | None:
+        """Return the revision of this name, or None: there is none."""
+        return next((one for one in self.revisions() if one.name == name), None)
+
     def weights(self) -> dict[str, int]:
         """Return the share of each revision that has one, in percent."""
         content = self.content()

@@ -152,7 +152,7 @@ class Rollout:
         else:
             self.foreign = found
             serves = f"somebody else has set it to {told(found)}, which stays"
-        made = next((one for one in self.app.revisions() if one.name == self.new), None)
+        made = self.app.revision(self.new)
         if made is None:
             return f"{serves}, and {self.new} was not made, or appears later without traffic"
         if self.new in found:
