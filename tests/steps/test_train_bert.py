@@ -355,3 +355,19 @@ def test_a_checkpoint_is_of_one_training_and_lies_beside_the_prepared_data() -> 
         train_bert.checkpoint("digest", 64, 1000, [], transformer.Settings(seed=1)),
     ]
     assert len({place, *(other.folder for other in others)}) == 6
+
+
+def test_threads_that_wait_leave_their_core_to_others() -> None:
+    """Spinning made a training ten times slower beside another; each OpenMP that is loaded tells how it waits."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import steps.train_bert"],
+        cwd=ROOT,
+        env=environment(ROOT) | {"OMP_DISPLAY_ENV": "TRUE"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stderr
+    policies = [line.partition(" = ")[2] for line in told.splitlines() if "OMP_WAIT_POLICY" in line]
+    assert policies
+    assert set(policies) == {"'PASSIVE'"}
