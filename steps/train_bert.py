@@ -236,9 +236,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     # The packaged encoder is one and the same: the code holds its digest.
     read = dataset.digest if given.encoder == encoder.MINILM else digest
-    name = (
-        f"bert {data.encoder}" + (" with examples" if data.written else "") + (" float32" if given.bits == "32" else "")
-    )
+    said = {"averaged": other, "with examples": data.written, "float32": given.bits == "32"}
+    name = " ".join([f"bert {data.encoder}", *(word for word, holds in said.items() if holds)])
     with tracking.step("train_bert", given.texts, read, name):
         history = fine_tuning.fit(data.network, data.rows, data.settings, kept, place, epochs.tell)
         if other:

@@ -80,15 +80,15 @@ def learning_curves(measured: dict[str, dict[int, Interval]]) -> Figure:
 
 def against_cost(measured: dict[str, list[float]]) -> Figure:
     """Return a figure of ROC AUC by milliseconds for one tweet: for each model milliseconds, value, low and high."""
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
     for name, (milliseconds, value, low, high) in measured.items():
         label = textwrap.fill(name, 44)
         axes.errorbar(milliseconds, value, [[value - low], [high - value]], marker="o", capsize=3, label=label)
-    axes.set_xscale("log")
     axes.set(title="Quality and latency, test", xlabel="milliseconds for one tweet", ylabel="ROC AUC")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="x-small")
+    _logarithmic(axes)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="x-small", frameon=False)
     return figure
 
 
@@ -145,10 +145,7 @@ def by_cost(
             value, low, high = np.array(list(models.values())).T
             taken = [of_model[model] for model in models]
             panel.errorbar(taken, value, yerr=[value - low, high - value], fmt="o", markersize=4, label=family)
-        panel.set_xscale("log")
-        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-        panel.xaxis.set_major_formatter("{x:g}")
-        panel.xaxis.set_minor_formatter(NullFormatter())
+        _logarithmic(panel)
         panel.set_xlabel(cost)
         panel.grid(alpha=0.3)
     for panel in panels[:, 0]:
@@ -225,6 +222,14 @@ def as_text(figure: Figure) -> str:
 def _square() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5, 5), layout="constrained")
     return figure, figure.subplots()
+
+
+def _logarithmic(axes: Axes) -> None:
+    # With few numbers along the bottom, written out: those of every tick would touch.
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _label(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
