@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
-from steps.sentiment import command_line, comparison, evidence, runs
+from steps.sentiment import bundled, command_line, comparison, evidence, runs
 from steps.sentiment.command_line import Flags, InputError
 from steps.sentiment.comparison import Comparison
 
@@ -99,8 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     shutil.rmtree(figures, ignore_errors=True)
     page = evidence.page(RESULTS / "evidence", figures)
     RESULTS.with_suffix(".md").write_text(page, encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
-    README.write_text(evidence.with_block(readme, "results", evidence.summary(RESULTS / "evidence")), encoding="utf-8")
+    table = evidence.summary(RESULTS / "evidence", bundled.facts()["run_id"] if bundled.there() else "")
+    README.write_text(evidence.with_block(README.read_text(encoding="utf-8"), "results", table), encoding="utf-8")
     print(f"evidence: {RESULTS.with_suffix('.md')}, {README}")
 
 

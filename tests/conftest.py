@@ -65,7 +65,13 @@ def run_in(clone: Path) -> Run:
 
     def run(*command: str, check: bool = True, cwd: Path = clone, **variables: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, cwd=cwd, env=environment(cwd) | variables, capture_output=True, text=True, check=False, timeout=1200
+            command,
+            cwd=cwd,
+            env=environment(cwd) | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1200,
         )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")

@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 from tests.sentiment.test_alert import SCHEDULE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BUNDLED = json.loads((ROOT / "data/champion/champion.json").read_text(encoding="utf-8"))
 ENTRY_POINTS = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))["entry_points"]
 EVIDENCE = ROOT / "docs/results/evidence"
 RUNS = sorted(EVIDENCE.glob("*/*/run.json"))
@@ -114,7 +115,12 @@ def test_results_page_and_readme_table_are_made_from_the_evidence(tmp_path: Path
     assert (ROOT / "docs/results.md").read_text(encoding="utf-8") == evidence.page(EVIDENCE, tmp_path)
     made = {path.name for path in tmp_path.iterdir()}
     assert made == {path.name for path in (ROOT / "docs/results/figures").iterdir()}
-    assert evidence.with_block(README, "results", evidence.summary(EVIDENCE)) == README
+    assert evidence.with_block(README, "results", evidence.summary(EVIDENCE, BUNDLED["run_id"])) == README
+
+
+def test_the_readme_names_the_model_that_comes_with_the_project() -> None:
+    assert f"*{BUNDLED['name']}*" in README
+    assert f"| {BUNDLED['name']} " in README
 
 
 def test_the_table_of_abuse_is_that_of_the_cases_that_are_tested() -> None:

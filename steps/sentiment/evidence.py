@@ -76,12 +76,12 @@ def page(evidence: Path, figures: Path) -> str:
     return "\n".join(sections)
 
 
-def summary(evidence: Path) -> str:
-    """Return the README's table: the best models of each family on every dataset in a few figures each."""
+def summary(evidence: Path, bundled: str = "") -> str:
+    """Return the README's table: the best models of each family on every dataset, and that of the run `bundled`, in a few figures."""
     shown: list[tuple[dict[str, Any], pd.DataFrame]] = []
     for run, scores in read(evidence):
         same = [one for one, _ in shown if all(one[key] == run[key] for key in ("dataset_digest", "family"))]
-        if len(same) < SHOWN_OF_FAMILY:
+        if len(same) < SHOWN_OF_FAMILY or run["run_id"] == bundled:
             shown.append((run, scores))
     rows = [
         {

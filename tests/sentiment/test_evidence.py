@@ -78,6 +78,12 @@ def test_the_readme_shows_the_best_three_of_each_family(many: Path) -> None:
     assert [row.split("|")[1].strip() for row in rows] == ["large", "tuned", "glove bilstm", "baseline"]
 
 
+def test_the_readme_shows_the_bundled_model_wherever_it_ranks(many: Path) -> None:
+    *_, bundled, _ = (run for run, _ in evidence.read(many))
+    rows = [row.split("|")[1].strip() for row in evidence.summary(many, bundled["run_id"]).splitlines()[2:]]
+    assert rows == ["large", "tuned", "glove bilstm", bundled["name"], "baseline"]
+
+
 def test_few_networks_make_no_grid(tmp_path: Path) -> None:
     one(tmp_path, "alone", 0.8, {"embedding": "glove", "architecture": "cnn"})
     assert "embedding by architecture" not in evidence.page(tmp_path, tmp_path / "figures")
