@@ -85,9 +85,10 @@ def better(pair: Pair, limits: Limits) -> Check:
     )
     rates = pair.failures()
     if limits.better_behaved and rates:
-        lower, lost = limits.better_behaved
-        beats |= rates[1] - rates[0] >= lower - ROUNDING and _higher(pair, -lost, limits)
-        required += f", or one not lower by {lost:g} and written cases that fail less often by {lower:g},"
+        share, lost = limits.better_behaved
+        fewer = rates[0] < rates[1] and rates[0] <= share * rates[1] + ROUNDING
+        beats |= fewer and _higher(pair, -lost, limits)
+        required += f", or one not lower by {lost:g} and at most {share:g} of the failures on written cases,"
         found += f", written cases fail at {rates[0]:.4f} against {rates[1]:.4f}"
     return Check("better", f"{required} at p < {limits.significance:g}", found, beats)
 

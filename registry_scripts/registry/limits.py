@@ -55,7 +55,10 @@ def _shares(given: Any) -> Mapping[str, Parse]:
 SETTINGS: dict[str, Any] = {
     "significance": ABOVE_ZERO_SHARE,
     "margin": _number(0, 0.5, "a number from 0 to 0.5"),
-    "better_behaved": {"failures_lower": ABOVE_ZERO_SHARE, "accuracy_lost": ABOVE_ZERO_SHARE},
+    "better_behaved": {
+        "failures_share": _number(0, 1, "a number above 0 and below 1", without_ends=True),
+        "accuracy_lost": ABOVE_ZERO_SHARE,
+    },
     "slices": {"least_rows": _count, "worse_at_most": _shares},
     "behaviour": {"required": _truth, "rise_at_most": _shares, "failure_at_most": _shares},
     "at_most": {"test_ece": SHARE, "predict_ms_single": ABOVE_ZERO, "model_size_mb": ABOVE_ZERO},
@@ -67,8 +70,8 @@ REQUIRED = ("significance", "margin", "slices.least_rows", "behaviour.required")
 class Limits:
     """What promote requires; of the limits by name, `default` stands for all that are not named.
 
-    `better_behaved` is how much less often written cases must fail and which loss of accuracy must be excluded, where a model
-    may be better by its behaviour alone.
+    `better_behaved` is which share of the champion's failures on written cases may be left and which loss of accuracy must be
+    excluded, where a model may be better by its behaviour alone.
     """
 
     path: Path

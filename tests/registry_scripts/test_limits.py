@@ -10,7 +10,7 @@ from steps.sentiment.command_line import InputError
 GOOD = """
 significance: 0.05
 margin: 0
-better_behaved: {failures_lower: 0.03, accuracy_lost: 0.004}
+better_behaved: {failures_share: 0.6, accuracy_lost: 0.004}
 slices:
   least_rows: 100
   worse_at_most: {default: 0.02, negation: 0.01}
@@ -77,6 +77,7 @@ def test_what_is_left_out_is_no_limit(tmp_path: Path) -> None:
         ("failure_at_most: {}", "failure_at_most: {1: 0.1}", "behaviour.failure_at_most: got {1: 0.1}; allowed: names, "),
         ("predict_ms_single: 50", "predict_ms_single: 0", "at_most.predict_ms_single: got 0; allowed: a number above 0"),
         ("model_size_mb: 100", "model_size_mb: .inf", "at_most.model_size_mb: got inf; allowed: a number above 0"),
+        ("failures_share: 0.6", "failures_share: 1", "better_behaved.failures_share: got 1; allowed: a number above 0 and below 1"),
         ("accuracy_lost: 0.004", "accuracy_lost: 0", "better_behaved.accuracy_lost: got 0; allowed: a number above 0 and below"),
         (", accuracy_lost: 0.004", "", "better_behaved.accuracy_lost: missing; allowed: both settings of better_behaved, or neither"),
         ("margin: 0", "margin: 0\nmargin: 0.1", "margin stands twice"),
