@@ -4,7 +4,8 @@
 
 Writes, for each model of the newest comparison on each real dataset, `docs/results/evidence/<digest>/<family>-<run>/`
 with `run.json` (flags, metrics, digests, commit, epochs) and `scores.parquet` (label, score and slices of each test row;
-never text, user or id), and then `docs/results.md`, its figures and the README's table from all the evidence there is.
+never text, user or id), and then from all the evidence there is `docs/results.md`, its figures and the README's table, which
+shows the model of `data/champion/` wherever it ranks.
 """
 
 import shutil

@@ -358,7 +358,7 @@ def test_a_checkpoint_is_of_one_training_and_lies_beside_the_prepared_data() -> 
 
 
 def test_threads_that_wait_leave_their_core_to_others() -> None:
-    """Spinning made a training ten times slower beside another; each OpenMP that is loaded tells how it waits."""
+    """Spinning made a training many times slower beside another; each OpenMP that is loaded tells how it waits."""
     told = subprocess.run(
         [sys.executable, "-c", "import steps.train_bert"],
         cwd=ROOT,
