@@ -33,7 +33,7 @@ def curves(labels: np.ndarray, scores: dict[str, np.ndarray], split: str) -> dic
     """
     roc, precision_recall, calibration = (_square() for _ in range(3))
     for whole, score in scores.items():
-        name = textwrap.fill(whole, 44)
+        name = textwrap.fill(whole, 60)
         false_rate, true_rate, _ = roc_curve(labels, score)
         roc[1].plot(false_rate, true_rate, label=name)
         precision, recall, _ = precision_recall_curve(labels, score)
@@ -42,9 +42,9 @@ def curves(labels: np.ndarray, scores: dict[str, np.ndarray], split: str) -> dic
         calibration[1].plot(predicted, observed, marker="o", markersize=3, label=name)
     for axes in (roc[1], calibration[1]):
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
-    _label(roc[1], f"ROC, {split}", "false positive rate", "true positive rate")
-    _label(precision_recall[1], f"Precision and recall, {split}", "recall", "precision")
-    _label(calibration[1], f"Calibration, {split}", "score, P(positive)", "share of positive tweets")
+    _label(*roc, f"ROC, {split}", "false positive rate", "true positive rate")
+    _label(*precision_recall, f"Precision and recall, {split}", "recall", "precision")
+    _label(*calibration, f"Calibration, {split}", "score, P(positive)", "share of positive tweets")
     return {"roc": roc[0], "precision_recall": precision_recall[0], "calibration": calibration[0]}
 
 
@@ -70,11 +70,12 @@ def learning_curves(measured: dict[str, dict[int, Interval]]) -> Figure:
     for name, points in measured.items():
         rows = sorted(points)
         value, low, high = np.array([points[count] for count in rows]).T
-        axes.errorbar(rows, value, [value - low, high - value], marker="o", markersize=4, capsize=3, label=name)
+        label = textwrap.fill(name, 60)
+        axes.errorbar(rows, value, [value - low, high - value], marker="o", markersize=4, capsize=3, label=label)
     axes.set_xscale("log")
     axes.set(title="Learning curves, test", xlabel="training tweets", ylabel="ROC AUC")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="x-small")
+    _legend_below(figure)
     return figure
 
 
@@ -220,8 +221,13 @@ def as_text(figure: Figure) -> str:
 
 
 def _square() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5, 5), layout="constrained")
+    figure = Figure(figsize=(5, 5.5), layout="constrained")
     return figure, figure.subplots()
+
+
+def _legend_below(figure: Figure) -> None:
+    # Names of models may be long, and within the axes they would lie over what is drawn.
+    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -230,8 +236,9 @@ def _logarithmic(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", labelsize="small")
 
 
-def _label(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+def _label(figure: Figure, axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(loc="lower right", fontsize="x-small")
+    _legend_below(figure)

@@ -31,7 +31,7 @@ def test_each_model_is_a_named_line_of_each_curve() -> None:
         assert axes.get_title().endswith(", test")
         assert axes.get_xlabel()
         assert axes.get_ylabel()
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["good", "blind"]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["good", "blind"]
 
 
 def test_the_roc_curve_is_that_of_the_scores() -> None:
