@@ -378,12 +378,17 @@ def test_a_deployment_that_is_cancelled_gets_the_time_to_put_the_traffic_back(tm
     variables = {name: filled_in(text, GIVEN) for name, text in one.environment.items()}
     own = environment(tmp_path) | variables | {"RUNNER_TEMP": str(tmp_path)}
     own["PATH"] = f"{tmp_path}/bin:{own['PATH']}"
-    bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", one.script]
+    # What runs in the background ignores SIGINT, the tests perhaps, too, and bash cannot trap what was ignored before it began.
+    bash = ["env", "--default-signal=INT", "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", one.script]
     with subprocess.Popen(bash, env=own, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "deploy: begun\n"
         process.send_signal(signal.SIGINT)  # as the runner does, to this process alone
-        assert process.wait(timeout=7.5) == 130
+        try:
+            assert process.wait(timeout=7.5) == 130
+        except BaseException:
+            process.kill()  # or leaving the block would wait for it for ever
+            raise
         pid = int((tmp_path / "deploy.pid").read_text())
         assert not ended(pid)
         last = run(then.script, {}, tmp_path, programs=())
