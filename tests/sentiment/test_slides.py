@@ -61,7 +61,7 @@ def test_numbers_are_those_of_the_models(tmp_path: Path) -> None:
     assert f"worth **{100 * (first.metric('test_accuracy') - second.metric('test_accuracy')):.1f} points**" in text
     assert "surely better than each of the others" in text
     assert "has seen 20% of the 5,000 tweets that there are" not in text  # no model of several sizes: no such slide
-    assert "**Serve bert** (30 MB): it is the best." in text
+    assert f"**Serve bert** (run `{first.run['run_id'][:8]}`, 30 MB): it is the best." in text
 
 
 def test_slides_without_evidence_for_them_are_left_out(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_models_that_are_tied_are_said_to_be_and_the_smaller_one_is_proposed(tmp
     kinds = (("ensemble", 0.9, 90.0), ("bert", 0.89, 20.0))
     for name, auc, size in kinds:
         put(tmp_path, model(name, auc, scores, test_metrics=REACHED | {"model_size_mb": size}))
-    text = slides.markdown(findings.read(tmp_path), tmp_path / "figures")
+    text = slides.markdown(models := findings.read(tmp_path), tmp_path / "figures")
     assert "cannot tell it from bert**." in text
     assert (
-        "**Serve bert** (20 MB): of the 2 models that are not surely less accurate than the best on validation by more than "
-        "0.5%, it is the smallest." in text
+        f"**Serve bert** (run `{models[1].run['run_id'][:8]}`, 20 MB): of the 2 models that are not surely less accurate "
+        "than the best on validation by more than 0.5%, it is the smallest." in text
     )
 
 
