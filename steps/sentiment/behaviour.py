@@ -144,6 +144,17 @@ def _written(half: str) -> dict[str, Any]:
     path = Path(__file__).with_name(f"behaviour_{half}.yaml")
     # The loader in C: the one in Python takes seconds for thousands of templates.
     found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    for spec in found.get("lessons", {}).values():
+        if "frames" in spec:  # those of another lesson, about other people
+            of = found["lessons"][spec["frames"]]
+            spec["templates"] = {
+                says: [
+                    frame.replace(f"{{{of['swap']}}}", f"{{{spec['swap']}}}")
+                    for frame in frames
+                    if not any(word in frame for word in spec["without"])
+                ]
+                for says, frames in of["templates"].items()
+            }
     return found
 
 

@@ -89,7 +89,7 @@ def against_cost(measured: dict[str, list[float]]) -> Figure:
     axes.set(title="Quality and latency, test", xlabel="milliseconds for one tweet", ylabel="ROC AUC")
     axes.grid(alpha=0.3)
     _logarithmic(axes)
-    figure.legend(loc="outside lower center", ncols=2, fontsize="x-small", frameon=False)
+    _legend_below(figure, columns=2)
     return figure
 
 
@@ -123,7 +123,7 @@ def intervals(measured: Mapping[str, Mapping[str, Interval]], title: str, xlabel
     axes.set(title=title, xlabel=xlabel)
     axes.grid(axis="x", alpha=0.3)
     if len(measured) > 1:
-        figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+        _legend_below(figure, columns=2, fontsize="small")
     return figure
 
 
@@ -225,9 +225,9 @@ def _square() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _legend_below(figure: Figure) -> None:
+def _legend_below(figure: Figure, columns: int = 1, fontsize: str = "x-small") -> None:
     # Names of models may be long, and within the axes they would lie over what is drawn.
-    figure.legend(loc="outside lower center", fontsize="x-small", frameon=False)
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=fontsize, frameon=False)
 
 
 def _logarithmic(axes: Axes) -> None:
