@@ -70,12 +70,12 @@ def learning_curves(measured: dict[str, dict[int, Interval]]) -> Figure:
     for name, points in measured.items():
         rows = sorted(points)
         value, low, high = np.array([points[count] for count in rows]).T
-        label = textwrap.fill(name, 60)
+        label = textwrap.fill(name, 44)
         axes.errorbar(rows, value, [value - low, high - value], marker="o", markersize=4, capsize=3, label=label)
     axes.set_xscale("log")
     axes.set(title="Learning curves, test", xlabel="training tweets", ylabel="ROC AUC")
     axes.grid(alpha=0.3)
-    _legend_below(figure)
+    _legend_below(figure, columns=2)
     return figure
 
 
