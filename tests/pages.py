@@ -117,3 +117,10 @@ def tab(page: Page, name: str) -> None:
     settled(page)
     page.get_by_role("tab", name=name).click()
     settled(page)
+
+
+def unfold(page: Page, name: str) -> None:
+    """Open a folded part, and wait until it stands still: what is below it moves while it opens, and a click would fall beside it."""
+    settled(page)
+    page.get_by_text(name, exact=True).click()
+    page.wait_for_function("() => !document.getAnimations().some(moving => moving.effect.target.tagName === 'DETAILS')")

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from steps import ui
 from steps.sentiment import alert
 from tests.conftest import ROOT
-from tests.pages import SIZES, chromium, opened, score, served_page, settled, tab, version
+from tests.pages import SIZES, chromium, opened, score, served_page, settled, tab, unfold, version
 from tests.serving import Ingestion, Server, free_port, serve, wait_for
 
 TWEETS = ["worst flight ever", "love it, best crew ever", "@AirParadis why is my bag in Oslo?", "not bad at all"]
@@ -149,9 +149,7 @@ def test_a_click_right_after_typing_is_not_lost(page: Page) -> None:
         page.get_by_label("Tweets, one in each line", exact=True).fill("\n".join(TWEETS[:number]))
         click("Score these tweets")
         expect(page.get_by_text(f"{number} of {number} tweets.")).to_be_visible()
-    page.get_by_text("Filter", exact=True).click()
-    # Nobody aims at a button while the filter opens above it: wait until it stands still.
-    page.get_by_role("button", name="Show these").click(trial=True)
+    unfold(page, "Filter")
     page.get_by_label("With these words").fill("crew")
     with page.expect_download() as waiting:
         click("Download all (CSV)")
@@ -188,8 +186,7 @@ def test_a_list_is_scored_filtered_and_downloaded(page: Page) -> None:
     assert found["text"].tolist() == frame["text"][:39].tolist()
     assert set(found["model_version"]) == {3}
     assert found["sentiment"].eq("positive").tolist() == found["probability_positive"].ge(0.5).tolist()
-    settled(page)
-    page.get_by_text("Filter", exact=True).click()
+    unfold(page, "Filter")
     page.get_by_label("With these words").fill("CREW best")
     page.keyboard.press("Enter")
     expect(page.get_by_text("10 of 39 tweets")).to_be_visible()
