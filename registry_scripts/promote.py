@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 def decide(ours: lock.Lock, given: Values, required: Limits) -> int | None:
     """Judge, record the decision and carry it out; return the version decided on, or None if it is the champion already."""
     challenger, champion = contenders(given.version)
+    lost = lost_champion(champion, given.force)
     if champion and champion.number == challenger.number:
         print(f"promote: version {champion.number} is the champion already")
         return None
@@ -70,7 +71,11 @@ def decide(ours: lock.Lock, given: Values, required: Limits) -> int | None:
         targets = {registry.CHAMPION: challenger.number, registry.CHALLENGER: None}
         if champion:
             targets[registry.PREVIOUS] = champion.number
-    if given.force and not verdict.accepted:
+    if lost:
+        what, reason = audit.FORCE, f"{given.reason}; the champion, version {lost}, was lost; the gate: {reason}"
+    elif given.force and verdict.accepted:
+        reason = f"{reason}; who asked to force it said: {given.reason}"
+    elif given.force:
         what, reason = audit.FORCE, f"{given.reason}; the gate had refused: {reason}"
     before = champion.number if champion else None
     files = {audit.TABLE: verdict.table + "\n", audit.LIMITS: required.text}
@@ -91,6 +96,21 @@ def contenders(number: int | None) -> tuple[Version, Version | None]:
         raise InputError("there is no challenger; run register first, or name a version with --version")
     aliases.refuse_without_model(challenger)
     return challenger, champion
+
+
+def lost_champion(champion: Version | None, force: bool) -> str:
+    """Return the number of the version that was made champion and is so no longer, by no decision; an empty text if there is none.
+
+    Raises:
+        InputError: there is one, and the promotion is not forced: without a champion the gate would ask for little.
+    """
+    lost = "" if champion else audit.champion(audit.trail())
+    if lost and not force:
+        raise InputError(
+            f"no version is the champion, though the last decision made version {lost} that; allowed: rollback --version {lost} "
+            "(or another that has been champion), or --force true with a reason"
+        )
+    return lost
 
 
 def judge(challenger: Version, champion: Version | None, required: Limits, force: bool) -> Verdict:
@@ -114,6 +134,7 @@ def dry_run(given: Values, required: Limits) -> None:
             "(dry run) the registry is being changed, or a command has died; run versions, then this again"
         )
     challenger, champion = contenders(given.version)
+    lost_champion(champion, given.force)
     if champion and champion.number == challenger.number:
         print(f"promote: (dry run) version {champion.number} is the champion already")
         return

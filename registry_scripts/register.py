@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
         found = comparison.newest(given.model)
         if found is None:
             raise InputError(
-                f"--model: no finished comparison holds {given.model!r}; run the entry point compare first"
+                f"--model: no finished comparison holds {given.model!r}; allowed: the id (m-...) of a model of a comparison, as the "
+                "model_id of its training run has it; run the entry point compare first"
             )
     else:
         compared = runs.finished(step="compare")

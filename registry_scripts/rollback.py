@@ -3,9 +3,9 @@
     mlflow run . -e rollback --env-manager local
     python -m registry_scripts.rollback --version 1
 
-No gate: going back to a version that has been champion must always work, as long as its model is there. The champion that
-is left becomes `previous` (stage Archived), so that a second rollback goes forward again; the challenger loses its
-alias. The decision is kept as a run of its own, with the `reason` if one is given.
+No gate: going back to a version that has been champion must always work, as long as its model is there, also where the champion
+was deleted. The champion that is left becomes `previous` (stage Archived), so that a second rollback goes forward again; the
+challenger loses its alias. The decision is kept as a run of its own, with the `reason` if one is given.
 """
 
 from registry_scripts.registry import aliases, audit, lock
@@ -34,33 +34,30 @@ def main(argv: list[str] | None = None) -> None:
         if aliases.resume(ours, given.version):
             return
         champion, target = contenders(given.version)
-        decision = audit.decide(audit.ROLLBACK, target.number, champion.number, given.reason)
-        targets: aliases.Move = {
-            registry.CHAMPION: target.number,
-            registry.PREVIOUS: champion.number,
-            registry.CHALLENGER: None,
-        }
+        left = champion.number if champion else None
+        decision = audit.decide(audit.ROLLBACK, target.number, left, given.reason)
+        targets: aliases.Move = {registry.CHAMPION: target.number, registry.PREVIOUS: left, registry.CHALLENGER: None}
         aliases.move(ours, targets, decision)
-    print(f"rollback: version {target.number} is the champion, version {champion.number} the previous one")
+    before = f"version {left} the previous one" if left else "there was none to leave"
+    print(f"rollback: version {target.number} is the champion, {before}")
 
 
-def contenders(number: int | None) -> tuple[Version, Version]:
-    """Return the champion to leave, and the version to go back to.
+def contenders(number: int | None) -> tuple[Version | None, Version]:
+    """Return the champion to leave, if it is still there, and the version to go back to.
 
     Raises:
-        InputError: there is none of them, or the version cannot be gone back to.
+        InputError: there is no such version, or it cannot be gone back to.
     """
     champion = registry.with_alias(registry.CHAMPION)
-    if champion is None:
-        raise InputError("there is no champion to leave; run promote first")
     target = aliases.named(number, "version") if number else registry.with_alias(registry.PREVIOUS)
     if number and target and target.stage not in ("Archived", "Production"):
         raise InputError(
             f"--version: {target.number} has never been champion; allowed: a version that has; promote judges new ones"
         )
     if target is None:
-        raise InputError(f"there is no champion before version {champion.number}; name a version with --version")
-    if target.number == champion.number:
+        before = f"before version {champion.number}" if champion else "to leave, nor one before; run promote first, or"
+        raise InputError(f"there is no champion {before}; name a version that has been champion with --version")
+    if champion and target.number == champion.number:
         raise InputError(f"--version: {target.number} is the champion already; allowed: another version")
     aliases.refuse_without_model(target)
     return champion, target

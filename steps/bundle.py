@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
 import yaml
 
 from steps.sentiment import (
@@ -61,7 +60,7 @@ def write(version: Version, found: Comparison, folder: Path) -> None:
     run = runs.get(version.run_id, "champion")
     dataset = tracking.find_dataset(run.data.tags["dataset_uri"])
     texts = dataset.split("train", int(run.data.metrics["train_rows"]))["text"]
-    shutil.copytree(mlflow.artifacts.download_artifacts(f"models:/{version.model_id}"), folder / bundled.MODEL)
+    shutil.copytree(runs.fetched(f"models:/{version.model_id}"), folder / bundled.MODEL)
     (folder / bundled.MODEL / model_folder.REGISTERED).unlink(missing_ok=True)
     _without_places(folder / bundled.MODEL / "MLmodel")
     bundled.write_seen(texts, folder / bundled.SEEN)

@@ -17,7 +17,6 @@ from typing import Any
 import mlflow.pyfunc
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow.exceptions import MlflowException
 from sklearn.metrics import roc_auc_score
 from tabulate import tabulate
 
@@ -85,7 +84,7 @@ def load(entrant: Entrant) -> Any:
     try:
         # Its requirements were checked when it was trained; to look each of them up again takes seconds.
         return mlflow.pyfunc.load_model(entrant.uri, suppress_warnings=True)
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # whichever library reads a damaged file has errors of its own
         raise InputError(
             f"{entrant.name}: model {entrant.model_id} of run {entrant.run_id} cannot be loaded ({first_line(error)})"
         ) from error

@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
 import numpy as np
 from mlflow.entities import Run
 from sklearn.linear_model import LogisticRegression
@@ -62,7 +61,7 @@ def gather(found: list[Run], folder: Path) -> tuple[list[dict[str, Any]], list[s
     """Copy the files of each member into a folder of its own; return how each is loaded, and what they require."""
     loading, requirements = [], set[str]()
     for number, run in enumerate(found):
-        whole = Path(mlflow.artifacts.download_artifacts(f"models:/{run.data.tags['model_id']}"))
+        whole = runs.fetched(f"models:/{run.data.tags['model_id']}")
         shutil.copytree(whole / "artifacts/model", folder / str(number))
         requirements |= set((whole / "requirements.txt").read_text(encoding="utf-8").split())
         content = json.loads((folder / str(number) / "model.json").read_text(encoding="utf-8"))

@@ -189,7 +189,7 @@ def add(ours: Lock, model_id: str, run_id: str, description: str, tags: dict[str
         MODEL,
         f"models:/{model_id}",
         run_id=run_id,
-        tags={**tags, "model_id": model_id},
+        tags=tags,
         description=description,
         model_id=model_id,
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mlflow.entities import Run
 
-from registry_scripts.registry.audit import FORCE, PROMOTE, REFUSE, ROLLBACK, content_of
+from registry_scripts.registry.audit import FORCE, MAKING, PROMOTE, REFUSE, ROLLBACK, content_of
 
 SAID = {PROMOTE: "promoted", REFUSE: "refused", FORCE: "forced"}
 #: What begins the history in a version's description; the text before it is that of the registration.
@@ -17,7 +17,8 @@ def said(content: dict[str, str]) -> str:
     """Return a decision in a sentence, as a version's tag `decision` and its page have it."""
     reason = content["reason"]
     if content["decision"] == ROLLBACK:
-        return f"rolled back to, from version {content['from_version']}" + (f": {reason}" if reason else "")
+        left = f"from version {content['from_version']}" if content["from_version"] else "from no champion"
+        return f"rolled back to, {left}" + (f": {reason}" if reason else "")
     return f"{SAID.get(content['decision'], 'decided')}: {reason}"
 
 
@@ -41,7 +42,7 @@ def champions(trail: Sequence[Run]) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for run in trail:
         content = content_of(run)
-        if content["decision"] not in (PROMOTE, FORCE, ROLLBACK):
+        if content["decision"] not in MAKING:
             continue
         if rows:
             rows[-1]["until"] = content["when"]

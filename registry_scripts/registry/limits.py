@@ -22,7 +22,10 @@ def _number(low: float, high: float, allowed: str, without_ends: bool = False) -
         number = isinstance(given, int | float) and not isinstance(given, bool)
         if not number or not (low < given < high if without_ends else low <= given <= high):
             raise ValueError(allowed)
-        return float(given)
+        try:
+            return float(given)
+        except OverflowError:
+            raise ValueError(allowed) from None
 
     return parse
 
@@ -106,7 +109,11 @@ def read(given: str = "") -> Limits:
         raise InputError(
             f"--limits: {path} cannot be read ({first_line(error)}); allowed: a file like {FILE}"
         ) from error
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a date or number that there is none of; nested too deep
         what = " ".join(str(error).split())
         raise InputError(f"--limits: {path} is no YAML ({what}); allowed: a file like {FILE}") from error
     found = dict(_settings(path, "", content, SETTINGS))
@@ -145,17 +152,26 @@ def _settings(path: Path, key: str, given: Any, allowed: Any) -> Iterator[tuple[
         try:
             allowed = allowed(given)
         except ValueError as error:
-            raise InputError(f"--limits: {path}: {key}: got {given!r}; allowed: {error}") from None
+            raise InputError(f"--limits: {path}: {key}: got {_shown(given)}; allowed: {error}") from None
         if not isinstance(allowed, Mapping):
             yield key, allowed
             return
     if not isinstance(given, dict):
-        raise InputError(f"--limits: {path}: {key or 'the file'}: got {given!r}; allowed: {', '.join(allowed)}")
+        raise InputError(f"--limits: {path}: {key or 'the file'}: got {_shown(given)}; allowed: {', '.join(allowed)}")
     for name, value in given.items():
-        whole = f"{key}.{name}" if key else str(name)
+        whole = " ".join(f"{key}.{name}".removeprefix(".").split())
         if name not in allowed:
             raise InputError(f"--limits: {path}: {whole}: got an unknown name; allowed: {', '.join(allowed)}")
         yield from _settings(path, whole, value, allowed[name])
+
+
+def _shown(given: Any) -> str:
+    # A whole number may have more digits than Python writes.
+    return (
+        "a number of more digits than can be read"
+        if isinstance(given, int) and given.bit_length() > 1000
+        else repr(given)
+    )
 
 
 class _Strict(yaml.SafeLoader):
@@ -165,6 +181,7 @@ class _Strict(yaml.SafeLoader):
         names = [key.value for key, _ in node.value]
         for name in names:
             if names.count(name) > 1:
-                raise yaml.constructor.ConstructorError(problem=f"{name} stands twice", problem_mark=node.start_mark)
+                second = [key for key, _ in node.value if key.value == name][1]
+                raise yaml.constructor.ConstructorError(problem=f"{name} stands twice", problem_mark=second.start_mark)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found

@@ -201,7 +201,10 @@ def something(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Read words separated by commas; an empty text is no word."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    given = [part.strip() for part in text.split(",") if part.strip()]
+    if text and not given:
+        raise ValueError("one or more, separated by commas; or an empty text")
+    return given
 
 
 class _Lines(tqdm):

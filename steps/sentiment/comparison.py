@@ -87,6 +87,13 @@ def entrants(digest: str, candidates: list[str]) -> list[Entrant]:
         for name, run in zip(names, found, strict=True)
     ]
     if champion and champion.model_id not in {model_id for _, _, model_id, _ in named}:
+        try:
+            runs.get(champion.run_id, "champion")
+        except InputError as error:
+            raise InputError(
+                f"the champion, version {champion.number}, was trained by run {champion.run_id}, which was deleted; restore it "
+                f"(mlflow runs restore --run-id {champion.run_id}), or let another version be the champion (rollback, promote)"
+            ) from error
         named.append((f"champion v{champion.number}", champion.tags["family"], champion.model_id, champion.run_id))
     return [Entrant(*values, champion=bool(champion and champion.model_id == values[2])) for values in named]
 

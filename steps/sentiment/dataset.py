@@ -2,8 +2,8 @@
 
 A prepared dataset is a folder with `tweets.parquet` (columns `text`, `label` 0/1, `split`, `sample` where the source
 names one, and `late` where it has dates: whether a test row is of their later half), `human_test.parquet` where the source
-has a human-labelled test, `dataset.json` (digest, counts, how it was made), `profile.json` and `report.html`. Models are
-compared only on the same digest.
+has a human-labelled test, `dataset.json` (digest, counts, sha256 of the two files of tweets, how it was made), `profile.json`
+and `report.html`. Models are compared only on the same digest.
 """
 
 import hashlib
@@ -255,7 +255,8 @@ def write(folder: Path, files: dict[str, str], prepared: Prepared, manifest: dic
         prepared.tweets.to_parquet(beside / "tweets.parquet", index=False)
         if prepared.human_test is not None:
             prepared.human_test.to_parquet(beside / "human_test.parquet", index=False)
-        manifest = {"digest": prepared.digest, "counts": prepared.counts, **manifest}
+        hashes = {path.name: _sha256(path) for path in sorted(beside.glob("*.parquet"))}
+        manifest = {"digest": prepared.digest, "counts": prepared.counts, "sha256": hashes, **manifest}
         for name, text in {**files, "dataset.json": json.dumps(manifest, indent=2)}.items():
             (beside / name).write_text(text, encoding="utf-8")
     return target
@@ -294,12 +295,26 @@ def load(folder: Path, uri: str) -> Dataset:
     """Open a prepared dataset.
 
     Raises:
-        InputError: the folder is not one.
+        InputError: the folder is not one, or its tweets are not those that `prepare` wrote.
     """
     manifest = folder / "dataset.json"
     if not manifest.is_file() or not (folder / "tweets.parquet").is_file():
         raise InputError(
             f"dataset={uri}: not a prepared dataset; allowed: runs:/<run id of prepare>/dataset or its folder"
         )
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    return Dataset(folder, uri, content["digest"], content["source"])
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        dataset, hashes = Dataset(folder, uri, content["digest"], content["source"]), content["sha256"]
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"dataset={uri}: dataset.json is damaged, or of an older version ({error!r}); run prepare again"
+        ) from error
+    for name, sha256 in hashes.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != sha256:
+            raise InputError(f"dataset={uri}: {name} is not as it was prepared; run prepare again")
+    return dataset
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

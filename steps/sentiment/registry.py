@@ -37,7 +37,7 @@ def versions() -> dict[int, Version]:
     return {
         int(version.version): Version(
             number=int(version.version),
-            model_id=version.tags.get("model_id", ""),
+            model_id=_model_id(version.source or ""),
             run_id=version.run_id or "",
             stage=version.current_stage or "None",
             created=version.creation_timestamp,
@@ -80,6 +80,11 @@ def has_model(version: Version) -> bool:
 def uri(alias: str) -> str:
     """Return the URI under which MLflow loads the version with `alias`."""
     return f"models:/{MODEL}@{alias}"
+
+
+def _model_id(source: str) -> str:
+    # What the registry loads, which nobody can change, and no tag; `model_id` of MLflow's own is None in some stores.
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else ""
 
 
 def _registered(client: MlflowClient) -> Any:

@@ -1,5 +1,7 @@
 """The read side of MLflow runs. Writing them is tracking.py's alone; importing this loads no ML framework."""
 
+import functools
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -53,8 +55,22 @@ def artifact(uri: str, flag: str) -> Path:
         InputError: it is not there.
     """
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri))
+        return fetched(uri)
     except (MlflowException, OSError) as error:
         if unreachable(error) or turned_away(error):
             raise
         raise InputError(f"{flag}={uri}: not found ({first_line(error)})") from error
+
+
+def fetched(uri: str) -> Path:
+    """Return a copy of an artifact that goes when this process ends; MLflow would leave its own behind.
+
+    Raises:
+        MlflowException, OSError: it is not there.
+    """
+    return Path(mlflow.artifacts.download_artifacts(uri, dst_path=tempfile.mkdtemp(dir=_copies().name)))
+
+
+@functools.cache
+def _copies() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="tweet-sentiment-")

@@ -5,7 +5,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from registry_scripts import promote, register, rollback
+from registry_scripts import promote, register, rollback, versions
 from steps.sentiment import registry
 from steps.sentiment.command_line import InputError, RefusedError
 from tests.registry_scripts.conftest import Models, assert_in_step, held, stages, state, survives_crashes
@@ -19,21 +19,79 @@ def two_champions(models: Models) -> None:
 
 
 def test_without_a_champion_there_is_nothing_to_leave(models: Models) -> None:
-    with pytest.raises(InputError, match="there is no champion to leave; run promote first"):
+    with pytest.raises(InputError, match="there is no champion to leave, nor one before; run promote first"):
         rollback.main([])
     register.main(["--model", models.strong])
     before = state()
-    for argv in ([], ["--version", "1"]):
-        with pytest.raises(InputError, match="no champion to leave"):
+    for argv, line in (([], "no champion to leave"), (["--version", "1"], "1 has never been champion")):
+        with pytest.raises(InputError, match=line):
             rollback.main(argv)
     assert state() == before
+
+
+def lose_the_champion(how: str) -> None:
+    client = mlflow.MlflowClient()
+    if how == "its alias is gone":
+        client.delete_registered_model_alias(registry.MODEL, registry.CHAMPION)
+    else:
+        client.delete_model_version(registry.MODEL, "2")
+
+
+@pytest.mark.parametrize("how", ["its alias is gone", "its version is gone"])
+def test_a_champion_that_was_lost_is_no_way_round_the_gate(
+    models: Models, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    two_champions(models)
+    register.main(["--model", models.other])
+    lose_the_champion(how)
+    before = state()
+    for argv in ([], ["--version", "3"], ["--dry_run", "true"]):
+        with pytest.raises(
+            InputError, match="no version is the champion, though the last decision made version 2 that"
+        ):
+            promote.main(argv)
+    assert state() == before
+    promote.main(["--version", "3", "--force", "true", "--reason", "the other is lost"])
+    assert held()["champion"] == 3
+    decision = registry.versions()[3].tags["decision"]
+    assert decision.startswith("forced: the other is lost; the champion, version 2, was lost; the gate: ")
+    assert_in_step()
+    versions.main([])
+    assert "the trail of 3 decision(s) is whole" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["its alias is gone", "its version is gone"])
+def test_where_the_champion_was_lost_the_one_before_comes_back(
+    models: Models, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    two_champions(models)
+    lose_the_champion(how)
+    rollback.main([])
+    assert held() == {"champion": 1}
+    assert registry.versions()[1].tags["decision"] == "rolled back to, from no champion"
+    assert_in_step()
+    versions.main([])
+    printed = capsys.readouterr().out
+    assert "version 1 is the champion, there was none to leave" in printed
+    assert "the trail of 3 decision(s) is whole" in printed
+
+
+def test_an_alias_moved_by_hand_stays_told(models: Models) -> None:
+    two_champions(models)
+    register.main(["--model", models.other])
+    mlflow.MlflowClient().set_registered_model_alias(registry.MODEL, registry.CHAMPION, "3")
+    rollback.main(["--version", "2"])
+    with pytest.raises(SystemExit, match="decision 3 tells version 3 for the champion before it, which was 2"):
+        versions.main([])
 
 
 def test_without_a_champion_before_a_version_must_be_named(models: Models) -> None:
     register.main(["--model", models.strong])
     promote.main([])
     before = state()
-    with pytest.raises(InputError, match="no champion before version 1; name a version with --version"):
+    with pytest.raises(
+        InputError, match="no champion before version 1; name a version that has been champion with --version"
+    ):
         rollback.main([])
     assert state() == before
     assert_in_step()

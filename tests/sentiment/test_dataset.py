@@ -511,3 +511,36 @@ def test_what_is_no_dataset_is_refused(tmp_path):
     (tmp_path / "dataset.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError):
         dataset.load(tmp_path, "some uri")
+
+
+@pytest.mark.parametrize("name", ["tweets.parquet", "human_test.parquet"])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:500], lambda content: content[:-9] + b"x" + content[-8:], None]
+)
+def test_tweets_that_are_not_as_prepared_are_refused(tmp_path, name, damage):
+    prepared = prepare(raw(tweets(50), of(["quite good", "quite bad"], [4, 0])), Options())
+    folder = dataset.write(tmp_path, {}, prepared, MANIFEST)
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if damage:
+        (folder / name).write_bytes(damage(content))
+    with pytest.raises(InputError, match="dataset=some uri: "):
+        dataset.load(folder, "some uri")
+
+
+def test_other_labels_under_an_old_digest_are_refused(tmp_path):
+    folder = dataset.write(tmp_path, {}, prepare(raw(tweets(50)), Options()), MANIFEST)
+    rows = pd.read_parquet(folder / "tweets.parquet")
+    rows.assign(label=1 - rows["label"]).to_parquet(folder / "tweets.parquet", index=False)
+    with pytest.raises(
+        InputError, match=r"dataset=some uri: tweets\.parquet is not as it was prepared; run prepare again"
+    ):
+        dataset.load(folder, "some uri")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"digest": "0123", "source": "before hashes were kept"}'])
+def test_a_damaged_or_older_manifest_is_told(tmp_path, text):
+    folder = dataset.write(tmp_path, {}, prepare(raw(tweets(50)), Options()), MANIFEST)
+    (folder / "dataset.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"dataset=some uri: dataset\.json is damaged, or of an older version"):
+        dataset.load(folder, "some uri")

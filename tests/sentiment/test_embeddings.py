@@ -37,7 +37,7 @@ def write_dataset(folder: Path, train: list[str], digest: str) -> Dataset:
     rows = pd.DataFrame(texts, columns=["text", "split"]).assign(label=lambda rows: (rows.index % 2).astype("int8"))
     folder.mkdir()
     rows.to_parquet(folder / "tweets.parquet", index=False)
-    (folder / "dataset.json").write_text(json.dumps({"digest": digest, "source": "made here"}))
+    (folder / "dataset.json").write_text(json.dumps({"digest": digest, "source": "made here", "sha256": {}}))
     return datasets.load(folder, "made here")
 
 

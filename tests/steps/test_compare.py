@@ -128,7 +128,7 @@ def champion(built: Built, run_id: str) -> str:
         registry.MODEL,
         f"models:/{model_id}",
         run_id=run_id,
-        tags={"family": "baseline", "model_id": model_id},
+        tags={"family": "baseline"},
         model_id=model_id,
     )
     client.set_registered_model_alias(registry.MODEL, registry.CHAMPION, "1")
@@ -434,6 +434,28 @@ def test_a_model_whose_files_are_gone_leaves_the_run_failed(fresh: Built, monkey
         compare.main(["--candidates", fresh.weak])
     assert [one.info.status for one in all_runs() if one.data.tags.get("step") == "compare"] == ["FAILED"]
     assert runs.finished(step="compare") == []
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "model.json", "words.json"])
+def test_a_model_whose_file_is_damaged_is_named(fresh: Built, name: str) -> None:
+    model_id = MlflowClient().get_run(fresh.weak).data.tags["model_id"]
+    (path,) = Path(mlflow.get_logged_model(model_id).artifact_location.removeprefix("file://")).rglob(name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
+    try:
+        with pytest.raises(InputError, match=f"model {model_id} of run {fresh.weak} cannot be loaded"):
+            compare.main(["--candidates", fresh.weak])
+    finally:
+        path.write_bytes(whole)  # which the tests after this one load
+
+
+def test_a_champion_whose_training_was_deleted_is_told_as_such(fresh: Built) -> None:
+    champion(fresh, fresh.weak)
+    MlflowClient().delete_run(fresh.weak)
+    with pytest.raises(
+        InputError, match=f"the champion, version 1, was trained by run {fresh.weak}, which was deleted"
+    ):
+        compare.main([])
 
 
 def test_a_model_that_gives_no_probability_is_refused_by_its_name(
