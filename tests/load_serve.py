@@ -123,7 +123,7 @@ def versions(store: Path, number: int = 3) -> None:
         model = client.create_logged_model(experiment, "bundled").model_id
         client.log_model_artifacts(model, str(ROOT / "data/champion/model"))
         client.finalize_logged_model(model, LoggedModelStatus.READY)
-        client.create_model_version("tweet-sentiment", f"models:/{model}", tags={"model_id": model}, model_id=model)
+        client.create_model_version("tweet-sentiment", f"models:/{model}", model_id=model)
     client.set_registered_model_alias("tweet-sentiment", "champion", "1")
 
 

@@ -39,7 +39,6 @@ def test_a_version_tells_family_data_comparison_and_test_accuracy(models: Models
         "family": "baseline",
         "dataset_digest": models.digest,
         "comparison_run": models.compared,
-        "model_id": models.strong,
     }
     entry = comparison.read(models.compared).entry(models.strong)
     assert version.run_id == entry["run_id"]

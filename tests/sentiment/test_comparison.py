@@ -49,8 +49,7 @@ def champion(run_id: str, model_id: str) -> None:
     """Make a model the champion, as the registry scripts leave it."""
     client = MlflowClient()
     client.create_registered_model(registry.MODEL)
-    tags = {"family": "baseline", "model_id": model_id}
-    client.create_model_version(registry.MODEL, f"runs:/{run_id}/model", run_id=run_id, tags=tags)
+    client.create_model_version(registry.MODEL, f"models:/{model_id}", run_id=run_id, tags={"family": "baseline"})
     client.set_registered_model_alias(registry.MODEL, registry.CHAMPION, "1")
 
 
@@ -200,20 +199,22 @@ def test_without_a_candidate_the_next_command_is_named() -> None:
 
 
 def test_the_champion_takes_part_whatever_it_was_trained_on() -> None:
-    old = trained("m-old", digest="another")
-    champion(old, "m-old")
+    (model_id,) = logged(1)
+    old = trained(model_id, digest="another")
+    champion(old, model_id)
     new = trained("m-new")
     for given in ([], [new]):
         assert entrants(DIGEST, given) == [
             Entrant("baseline", "baseline", "m-new", new, champion=False),
-            Entrant("champion v1", "baseline", "m-old", old, champion=True),
+            Entrant("champion v1", "baseline", model_id, old, champion=True),
         ]
 
 
 def test_a_champion_that_is_a_candidate_too_takes_part_once() -> None:
-    run = trained("m-1")
-    champion(run, "m-1")
-    assert entrants(DIGEST, []) == [Entrant("baseline", "baseline", "m-1", run, champion=True)]
+    (model_id,) = logged(1)
+    run = trained(model_id)
+    champion(run, model_id)
+    assert entrants(DIGEST, []) == [Entrant("baseline", "baseline", model_id, run, champion=True)]
 
 
 def test_an_entrant_is_loaded_by_its_model_id() -> None:
