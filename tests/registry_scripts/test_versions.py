@@ -1,7 +1,11 @@
 """versions: what is registered, who was champion when and why, and whether the trail of decisions is whole."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
@@ -11,6 +15,7 @@ from registry_scripts import promote, register, rollback, versions
 from registry_scripts.registry import aliases, audit, lock
 from steps.sentiment import registry
 from steps.sentiment.command_line import RefusedError
+from tests.conftest import ROOT
 from tests.registry_scripts.conftest import CrashError, Models, artifact, assert_in_step, crash_at, expire_locks, held
 
 VERSIONS = ["version", "aliases", "stage", "family", "dataset", "registered", "decided", "decision"]
@@ -101,6 +106,16 @@ def test_a_whole_trail_is_said_to_be_so_with_its_last_hash(models: Models, capsy
     versions.main([])
     last = audit.trail()[-1].data.tags["sha256"]
     assert f"the trail of 2 decision(s) is whole; the last has sha256 {last}\n" in capsys.readouterr().out
+
+
+def test_no_copy_of_what_was_read_stays_in_the_temporary_folder(models: Models, database: Path, tmp_path: Path) -> None:
+    two_champions(models)
+    (temporary := tmp_path / "temporary").mkdir()
+    own = {"TMPDIR": str(temporary), "MLFLOW_TRACKING_URI": f"sqlite:///{database}", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "registry_scripts.versions"]
+    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=True)
+    assert "the trail of 2 decision(s) is whole" in done.stdout
+    assert list(temporary.iterdir()) == []
 
 
 def changed(trail: list[Run]) -> None:
