@@ -144,3 +144,9 @@ def test_a_registration_beside_champion_and_challenger_survives_a_crash_anywhere
     promote.main([])
     register.main(["--model", models.strong])
     assert survives_crashes(database, register.main, "--model", models.other) == 9
+
+
+def test_no_tag_says_which_model_a_version_holds(models: Models) -> None:
+    register.main(["--model", models.weak])
+    MlflowClient().set_model_version_tag(registry.MODEL, "1", "model_id", models.strong)
+    assert registry.versions()[1].model_id == models.weak

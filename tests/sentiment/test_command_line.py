@@ -59,6 +59,7 @@ def test_good_texts_are_read(parse: Callable[[str], Any], text: str, value: Any)
         *((positive_numbers, text) for text in ("abc", "0", "1,,2", "inf", "nan", "-1", "")),
         *((column_equals, text) for text in ("sample", "=x", "sample=")),
         *((names(["a", "b"]), text) for text in ("c", "", "a,c")),
+        *((words, text) for text in (",", " ", ", ,")),
         *((boolean, text) for text in ("yes", "True", "1", "")),
         *((one_line(5), text) for text in ("a\nb", "123456", "a\x07b")),
     ],
