@@ -14,7 +14,7 @@ with `dry_run`.
 ever. It cannot promote a version whose model was deleted.
 """
 
-from registry_scripts.registry import aliases, audit, gate, limits, lock
+from registry_scripts.registry import aliases, audit, gate, history, limits, lock
 from registry_scripts.registry.gate import Verdict
 from registry_scripts.registry.limits import Limits
 from steps.sentiment import command_line, registry
@@ -104,7 +104,8 @@ def lost_champion(champion: Version | None, force: bool) -> str:
     Raises:
         InputError: there is one, and the promotion is not forced: without a champion the gate would ask for little.
     """
-    lost = "" if champion else audit.champion(audit.trail())
+    champions = [] if champion else history.champions(audit.trail())
+    lost = champions[-1]["champion"] if champions else ""
     if lost and not force:
         raise InputError(
             f"no version is the champion, though the last decision made version {lost} that; allowed: rollback --version {lost} "

@@ -149,12 +149,6 @@ def trail() -> list[Run]:
     return sorted(found, key=lambda run: (number_of(run), run.info.start_time))
 
 
-def champion(found: list[Run]) -> str:
-    """Return the number of the version that the last decision of a trail made champion, or an empty text."""
-    made = [content["to_version"] for content in map(content_of, found) if content["decision"] in MAKING]
-    return made[-1] if made else ""
-
-
 def content_of(run: Run) -> dict[str, str]:
     """Return the content of a decision, with an empty text for what somebody has taken away."""
     return {name: run.data.tags.get(name, "") for name in CONTENT}
@@ -194,13 +188,17 @@ def problems(found: list[Run], last: str) -> list[str]:
         expected = one.data.tags.get("sha256", "") if one else ""
         if run.data.tags.get("previous", "") != expected:
             wrong.append(f"decision {number_of(run)} does not follow the one before it (run {run.info.run_id})")
-    for at, run in enumerate(found):
-        left, known, what = content_of(run)["from_version"], champion(found[:at]), content_of(run)["decision"]
+    champion = ""
+    for content in map(content_of, found):
+        left = content["from_version"]
         # A champion may be lost, as when its version is deleted; but then somebody has to say what follows.
-        if left != known and (left or what == PROMOTE):
+        if left != champion and (left or content["decision"] == PROMOTE):
             wrong.append(
-                f"decision {number_of(run)} tells version {left or 'none'} for the champion before it, which was {known or 'none'}"
+                f"decision {content['number']} tells version {left or 'none'} for the champion before it, "
+                f"which was {champion or 'none'}"
             )
+        if content["decision"] in MAKING:
+            champion = content["to_version"]
     if found and (number_of(found[-1]), found[-1].data.tags.get("sha256")) != (count, sha256):
         said = f"decision {count}" if count else "no decision"
         wrong.append(f"the registered model names {said} as the last one, and not decision {number_of(found[-1])}")

@@ -109,11 +109,8 @@ def read(given: str = "") -> Limits:
         raise InputError(
             f"--limits: {path} cannot be read ({first_line(error)}); allowed: a file like {FILE}"
         ) from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a date or number that there is none of; nested too deep
+    # ValueError: a date that there is not, or a number that Python does not read.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         what = " ".join(str(error).split())
         raise InputError(f"--limits: {path} is no YAML ({what}); allowed: a file like {FILE}") from error
     found = dict(_settings(path, "", content, SETTINGS))
@@ -167,21 +164,21 @@ def _settings(path: Path, key: str, given: Any, allowed: Any) -> Iterator[tuple[
 
 def _shown(given: Any) -> str:
     # A whole number may have more digits than Python writes.
-    return (
-        "a number of more digits than can be read"
-        if isinstance(given, int) and given.bit_length() > 1000
-        else repr(given)
-    )
+    if isinstance(given, int) and given.bit_length() > 1000:
+        return "a number of more digits than can be read"
+    return repr(given)
 
 
 class _Strict(yaml.SafeLoader):
     """YAML in which no name stands twice: the second would silently replace the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1:
-                second = [key for key, _ in node.value if key.value == name][1]
-                raise yaml.constructor.ConstructorError(problem=f"{name} stands twice", problem_mark=second.start_mark)
+        names: list[Any] = []
+        for key, _ in node.value:
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
+                )
+            names.append(key.value)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found

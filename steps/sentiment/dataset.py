@@ -20,7 +20,7 @@ import pandas as pd
 import pandera.pandas as pandera
 import pyarrow.parquet
 
-from steps.sentiment import folders
+from steps.sentiment import folders, keys
 from steps.sentiment.command_line import InputError
 from steps.sentiment.model import LINK, MENTION, undo_entities
 from steps.sentiment.sources import NEGATIVE, NEUTRAL, POSITIVE, Raw
@@ -255,7 +255,7 @@ def write(folder: Path, files: dict[str, str], prepared: Prepared, manifest: dic
         prepared.tweets.to_parquet(beside / "tweets.parquet", index=False)
         if prepared.human_test is not None:
             prepared.human_test.to_parquet(beside / "human_test.parquet", index=False)
-        hashes = {path.name: _sha256(path) for path in sorted(beside.glob("*.parquet"))}
+        hashes = {path.name: keys.file_sha256(path) for path in sorted(beside.glob("*.parquet"))}
         manifest = {"digest": prepared.digest, "counts": prepared.counts, "sha256": hashes, **manifest}
         for name, text in {**files, "dataset.json": json.dumps(manifest, indent=2)}.items():
             (beside / name).write_text(text, encoding="utf-8")
@@ -310,11 +310,6 @@ def load(folder: Path, uri: str) -> Dataset:
             f"dataset={uri}: dataset.json is damaged, or of an older version ({error!r}); run prepare again"
         ) from error
     for name, sha256 in hashes.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != sha256:
+        if not (folder / name).is_file() or keys.file_sha256(folder / name) != sha256:
             raise InputError(f"dataset={uri}: {name} is not as it was prepared; run prepare again")
     return dataset
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

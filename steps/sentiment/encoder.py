@@ -25,7 +25,7 @@ import httpx2
 import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-from steps.sentiment import runs, sources
+from steps.sentiment import keys, runs, sources
 from steps.sentiment.command_line import InputError, first_line
 
 MINILM = "minilm"
@@ -96,7 +96,7 @@ def _fetch_from_hub(encoder: str, folder: Path) -> None:
                 if "/" in name or not any(fnmatch(name, pattern) for pattern in WANTED):
                     continue
                 hub.hf_hub_download(encoder, name, revision=about.sha, local_dir=whole)
-                if lfs and _sha256(whole / name) != lfs.sha256:
+                if lfs and keys.file_sha256(whole / name) != lfs.sha256:
                     raise InputError(
                         f"encoder={encoder}: {name} came with another sha256 than published; fetch it again"
                     )
@@ -170,7 +170,7 @@ def _checked(folder: Path) -> Path:
         if not (folder / name).is_file():
             raise InputError(f"minilm: no {folder / name}; remove it, and it is fetched again")
     path = folder / WEIGHTS
-    if (found := _sha256(path)) != SHA256:
+    if (found := keys.file_sha256(path)) != SHA256:
         raise InputError(f"minilm: {path} has sha256 {found}; allowed: the published weights, {SHA256}")
     return folder
 
@@ -178,10 +178,5 @@ def _checked(folder: Path) -> Path:
 def digest(folder: Path) -> str:
     """Return a digest of an encoder's weights, configuration and tokenizer, and of a head that came with it."""
     wanted = sorted(path for pattern in (*WANTED, HEAD) for path in folder.glob(pattern))
-    content = "".join(f"{path.name} {_sha256(path)}\n" for path in wanted)
+    content = "".join(f"{path.name} {keys.file_sha256(path)}\n" for path in wanted)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,3 +30,9 @@ def step_key(step: str, flags: Mapping[str, str], data: str) -> str:
     counted = {name: text for name, text in flags.items() if name not in DATA_FLAGS}
     content = json.dumps([step, counted, data, code_digest(step)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """What `train_keras` and `tune_keras` share: their inputs from flags and dataset, and a fitted network as a model to log."""
 
-import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from steps.sentiment import dataset as datasets
-from steps.sentiment import embeddings, epochs, networks, tracking, vocabulary
+from steps.sentiment import embeddings, epochs, keys, networks, tracking, vocabulary
 from steps.sentiment.checkpoint import Checkpoint
 from steps.sentiment.command_line import Flags, InputError, Values, integer, one_of, optional, something
 from steps.sentiment.dataset import Dataset
@@ -85,8 +84,7 @@ def data_key(dataset: Dataset, given: Values) -> str:
     path = Path(given.vectors)
     if given.embedding != "glove" or not path.is_file():
         return dataset.digest
-    with path.open("rb") as file:
-        return f"{dataset.digest} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"{dataset.digest} {keys.file_sha256(path)}"
 
 
 def batch_size(given: int | None, rows: int) -> int:

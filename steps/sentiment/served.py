@@ -13,6 +13,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 
+from steps.sentiment import runs
+
 #: What the loaders that run ONNX need, and nothing else.
 ONNX_REQUIREMENTS = [
     "mlflow-skinny==3.17.2",
@@ -97,7 +99,7 @@ def _fresh(script: str, model_uri: str, texts: list[str]) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
     environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
     with tempfile.TemporaryDirectory() as folder:
-        model = mlflow.artifacts.download_artifacts(model_uri)
+        model = runs.fetched(model_uri)
         result = Path(folder, "result.json")
         done = subprocess.run(
             [sys.executable, "-c", script, str(Path(model).resolve()), str(result)],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.sentiment import encoder
+from steps.sentiment import encoder, keys
 from steps.sentiment.command_line import InputError
 
 NAME, VERSION = encoder.PACKAGE.split("==")
@@ -378,13 +378,13 @@ def test_a_model_that_has_moved_on_the_hub_is_fetched_by_its_old_name(hub: Hub) 
 def test_the_folder_of_a_faster_run_is_taken_in_place_of_what_was_fetched(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest_of = encoder._sha256
+    digest_of = keys.file_sha256
 
     def check_while_another_run_ends(path: Path) -> str:
         write(KEPT_AS, ON_HUB)
         return digest_of(path)
 
-    monkeypatch.setattr(encoder, "_sha256", check_while_another_run_ends)
+    monkeypatch.setattr(keys, "file_sha256", check_while_another_run_ends)
     assert encoder.find(NAME_ON_HUB) == KEPT_AS
     assert read(Path("data/raw")) == {f"{KEPT_AS.name}/{name}": content for name, content in ON_HUB.items()}
 
